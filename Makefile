@@ -1,0 +1,34 @@
+PYTHON ?= python3
+PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lab install check benchmarks clean
+
+demo: install          ## whole trading days on a synthetic market, from prices to reports
+	.venv/bin/pysys demo --fresh
+
+test: install          ## every test
+	.venv/bin/python -m pytest
+
+lab: install           ## JupyterLab with the notebooks ready to run
+	.venv/bin/pysys lab
+
+check: install         ## style, types and layers
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+benchmarks: install    ## measured ratios, printed
+	.venv/bin/python -m tests.benchmarks
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml requirements.lock
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP_INSTALL) uv
+	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+	touch .venv/installed
+
+clean:
+	rm -rf .venv build

@@ -1,0 +1,326 @@
+"""The command line. Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not allowed now.
+
+Everything slow is imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pysys.domain.errors import ConfigError, PysysError
+
+if TYPE_CHECKING:
+    from pysys.config import Settings
+    from pysys.control.outcome import RunOutcome
+    from pysys.control.rehearsal import Summary
+
+UNEXPECTED = 1
+WRONG_USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. An error is one or two sentences on stderr, its traceback in a file."""
+    try:
+        result = cli.main(args=arguments, prog_name="pysys", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return WRONG_USAGE
+    except click.ClickException as error:
+        click.echo(error.format_message(), err=True)
+        return WRONG_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return UNEXPECTED
+    except PysysError as error:
+        click.echo(str(error), err=True)
+        return error.exit_code
+    except Exception as error:
+        kept = _keep_traceback()
+        where = f" The traceback is in {kept}." if kept is not None else ""
+        click.echo(f"{type(error).__name__}: {' '.join(str(error).split())}.{where}", err=True)
+        return UNEXPECTED
+
+
+def _keep_traceback() -> Path | None:
+    """Append the present traceback to errors.log of the outputs; None when there is nowhere to write."""
+    try:
+        path = _settings().outputs / "errors.log"
+        with path.open("a", encoding="utf-8") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n{traceback.format_exc()}\n")
+    except (OSError, PysysError):
+        return None
+    return path
+
+
+def _settings() -> Settings:
+    from pysys.config import load_settings
+
+    return load_settings()
+
+
+def _names(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
+    return None if value is None else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _pairs(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in values:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE.")
+        if name in pairs:
+            raise click.BadParameter(f"{name} is given twice.")
+        pairs[name] = value
+    return pairs
+
+
+def _day(_context: click.Context, _parameter: click.Parameter, value: datetime | None) -> date | None:
+    return None if value is None else value.date()
+
+
+_instruments = click.option("--instruments", callback=_names, help="Codes, comma separated. Default: all.")
+_parameters = click.option(
+    "-p", "parameters", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="A parameter."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pysys")
+def cli() -> None:
+    """Systematic futures trading: from research in a notebook to a portfolio traded every day."""
+
+
+# --- setting up -------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--environment", default="production", show_default=True, help="What this database is for.")
+def init(environment: str) -> None:
+    """Make folders and database, and load instruments and roll parameters."""
+    from pysys.control.setup import initialise
+
+    click.echo(initialise(_settings(), environment))
+
+
+@cli.command("import-prices")
+@click.argument("folder", type=click.Path(path_type=Path))
+@_instruments
+def import_prices(folder: Path, instruments: list[str] | None) -> None:
+    """Import price files in the established CSV layout from FOLDER."""
+    settings = _settings()
+    from pysys.data.importing import import_prices as import_files
+    from pysys.store.database import require_current
+    from pysys.store.repository import Author
+    from pysys.store.unit import Store
+
+    _require_folder(folder)
+    store = Store(settings.database_url, Author("import_prices"))
+    try:
+        require_current(store.engine)
+        report = import_files(store, folder, instruments=instruments, progress=_show_progress)
+    finally:
+        store.close()
+    click.echo(report.table().to_string(index=False))
+    report.raise_if_incomplete()
+
+
+@cli.command()
+def config() -> None:
+    """Show every setting and where its value comes from."""
+    rows = _settings().rows()
+    key_width = max(len(row[0]) for row in rows)
+    for key, value, origin in rows:
+        click.echo(f"{key:{key_width}}  {value}  [{origin}]")
+
+
+# --- running ----------------------------------------------------------------------------------------------------
+
+
+@cli.command("run")
+@click.argument("name")
+@_parameters
+@click.option("--now", is_flag=True, help="Ignore window, previous process, status and machine.")
+@click.option("--wait", is_flag=True, help="Wait until the process may start, as cron wants it.")
+def run_command(name: str, parameters: dict[str, str], now: bool, wait: bool) -> int:
+    """Run a process, or one method of it, and keep what it did."""
+    settings = _settings()
+    if name in settings.config.process_configuration_methods and not parameters:
+        from pysys.control.process import run_process
+
+        return _tell(run_process(settings, name, now=now, wait=wait))
+    return _run_notebook(settings, name, parameters)
+
+
+@cli.command()
+@click.argument("name")
+@_parameters
+def report(name: str, parameters: dict[str, str]) -> int:
+    """Run a report."""
+    return _run_notebook(_settings(), name, parameters)
+
+
+def _run_notebook(settings: Settings, name: str, parameters: dict[str, str]) -> int:
+    from pysys.control.run_notebook import run_notebook
+
+    return _tell([run_notebook(settings, name, parameters)])
+
+
+def _tell(outcomes: Sequence[RunOutcome]) -> int:
+    for outcome in outcomes:
+        click.echo(outcome.sentence, err=not outcome.ok)
+        if outcome.ok and outcome.html is not None:
+            click.echo(str(outcome.html))
+    return max((outcome.exit_code for outcome in outcomes), default=0)
+
+
+@cli.command()
+@click.option("--days", default=5, show_default=True, help="Trading days.")
+@click.option("--no-notebooks", is_flag=True, help="Call the methods directly; faster, no executed notebooks.")
+@click.option("--fresh", is_flag=True, help="Begin anew instead of going on where the last start ended.")
+def demo(days: int, no_notebooks: bool, fresh: bool) -> int:
+    """Whole trading days on a synthetic market with the paper broker."""
+    settings = _settings()
+    from pysys.control.demo import run_demo
+
+    summary = run_demo(settings, days=days, notebooks=not no_notebooks, fresh=fresh, progress=_show_progress)
+    return _sum_up(summary)
+
+
+@cli.command()
+@click.option("--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), callback=_day, help="First day.")
+@click.option("--to", "last", required=True, type=click.DateTime(["%Y-%m-%d"]), callback=_day, help="Last day.")
+@click.option("--no-notebooks", is_flag=True, help="Call the methods directly; faster, no executed notebooks.")
+@click.option("--fresh", is_flag=True, help="Begin anew instead of going on where the last start ended.")
+def replay(first: date, last: date, no_notebooks: bool, fresh: bool) -> int:
+    """Run production days again over stored prices with the paper broker."""
+    settings = _settings()
+    from pysys.control.replay import run_replay
+
+    summary = run_replay(settings, first, last, notebooks=not no_notebooks, fresh=fresh, progress=_show_progress)
+    return _sum_up(summary)
+
+
+def _sum_up(summary: Summary) -> int:
+    for line in summary.lines():
+        click.echo(line)
+    return 0 if summary.reconciled and not summary.attention else 1
+
+
+def _show_progress(done: int, total: int, what: str) -> None:
+    """One line that is written over on a terminal; nothing in a log file."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        sys.stderr.write(f"\r\x1b[K[{done}/{total}] {what}{end}")
+        sys.stderr.flush()
+
+
+@cli.command()
+@click.argument("configuration", metavar="CONFIG", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("--data", type=click.Path(path_type=Path), help="Price files; default: the database.")
+@_instruments
+def backtest(configuration: Path, out: Path, data: Path | None, instruments: list[str] | None) -> None:
+    """Backtest a strategy configuration and write the results."""
+    from pysys.systems.backtest import run_backtest
+    from pysys.systems.backtest_files import write_result
+    from pysys.systems.backtest_yaml import read_backtest_config
+
+    settings = read_backtest_config(configuration)
+    market = _market_data(data, settings.instruments if instruments is None else instruments)
+    for path in write_result(run_backtest(settings, market), out):
+        click.echo(str(path))
+
+
+def _market_data(folder: Path | None, instruments: Sequence[str]) -> Any:
+    if folder is not None:
+        from pysys.data.csv_layout import load_market_data as load_files
+
+        _require_folder(folder)
+        return load_files(folder, instruments)
+    from pysys.data.market_data import load_market_data
+    from pysys.store.database import require_current
+    from pysys.store.unit import Store
+
+    store = Store(_settings().database_url)
+    try:
+        require_current(store.engine)
+        return load_market_data(store, instruments)
+    finally:
+        store.close()
+
+
+def _require_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigError(f"There is no folder {folder}.")
+
+
+# --- control of processes ---------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--runs", default=15, show_default=True, help="How many of the latest runs to show.")
+def status(runs: int) -> None:
+    """Show every process and the latest runs."""
+    from pysys.control.operator import status_lines
+
+    for line in status_lines(_settings(), runs):
+        click.echo(line)
+
+
+def _status_command(name: str, status_word: str, explanation: str) -> None:
+    @cli.command(name, help=explanation)
+    @click.argument("process", metavar="NAME|all")
+    def command(process: str) -> None:
+        from pysys.control.operator import change_status
+
+        for line in change_status(_settings(), process, status_word):
+            click.echo(line)
+
+
+_status_command("go", "GO", "Let a process run.")
+_status_command("pause", "PAUSE", "Finish the current method, then idle.")
+_status_command("stop", "STOP", "Finish the current method, then end; do not start again.")
+_status_command("no-run", "NO-RUN", "Let a process finish, and do not start it again.")
+
+
+@cli.command()
+@click.argument("process", metavar="NAME|all")
+def finish(process: str) -> None:
+    """Mark a process or run as finished whose program is gone; all: whatever is certainly dead."""
+    from pysys.control.operator import mark_finished
+
+    for line in mark_finished(_settings(), process):
+        click.echo(line)
+
+
+@cli.command()
+def lab() -> None:
+    """Open JupyterLab on this project: on this machine only, with a token, kernels on IPC."""
+    import os
+
+    settings = _settings()
+    options = [
+        "--ServerApp.ip=127.0.0.1",
+        "--ServerApp.allow_remote_access=False",
+        f"--ServerApp.root_dir={settings.home}",
+        "--KernelManager.transport=ipc",
+    ]
+    environment = {**os.environ, "PYSYS_HOME": str(settings.home)}
+    os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], environment)  # noqa: S606
+
+
+if __name__ == "__main__":
+    main()

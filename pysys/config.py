@@ -1,0 +1,331 @@
+"""Typed configuration: defaults < private files < environment, and where each value came from.
+
+`parameters/defaults.yaml` and `control.yaml` hold every key; `parameters/private/*.yaml` override them; an environment
+variable `PYSYS_<KEY>` overrides both. An empty value overrides too. An unknown key or a wrong type stops the program.
+"""
+
+import difflib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import time
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+
+from pysys.domain.errors import ConfigError
+
+ENVIRONMENT_PREFIX = "PYSYS_"
+# Environment variables that are not configuration: they place the program or describe one run to its kernel.
+_OTHER_VARIABLES = {"PYSYS_HOME", "PYSYS_PRIVATE", "PYSYS_SHARED"}
+_RUN_VARIABLES = "PYSYS_RUN_"
+
+OBSOLETE_KEYS = {
+    "mongo_host": "the database is one URL now: set database_url",
+    "mongo_db": "the database is one URL now: set database_url",
+    "mongo_dump_directory": "dumps are written below offsystem_backup_directory",
+    "echo_directory": "output of every run is kept in outputs_directory",
+    "echo_extension": "output of every run is kept in outputs_directory",
+    "csv_backup_directory": "csv backups are written below offsystem_backup_directory",
+}
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class LoadBacktests(_Section):
+    object: str
+    function: str
+
+
+class ReportingCode(_Section):
+    function: str
+
+
+class StrategyEntry(_Section):
+    """One strategy of `strategy_list`."""
+
+    load_backtests: LoadBacktests | None = None
+    reporting_code: ReportingCode | None = None
+
+
+class CapitalAllocation(_Section):
+    """How total capital is split; keys other than `function` are passed to it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, hide_input_in_errors=True)
+    function: str
+    strategy_weights: dict[str, float] = Field(default_factory=dict)
+
+
+class Method(_Section):
+    """One method of a process. For run_systems and run_strategy_order_generator the name is a strategy's."""
+
+    frequency: float = Field(default=0, ge=0)  # minutes between two runs
+    max_executions: int = -1  # -1 is without end
+    run_on_completion_only: bool = False
+    object: str | None = None
+    backtest_config_filename: str | None = None
+
+
+class Config(_Section):
+    """Every setting of one system. The names are the configuration keys."""
+
+    # where things are
+    database_url: str = ""  # empty: SQLite in outputs_directory/state
+    outputs_directory: str = "outputs"
+    backtest_store_directory: str = ""  # empty: outputs_directory/backtests
+    offsystem_backup_directory: str = ""
+
+    # broker
+    broker: Literal["paper"] = "paper"
+    broker_account: str = ""
+    ib_ipaddress: str = "127.0.0.1"
+    ib_port: int = 4001
+    ib_idoffset: int = 100
+    paper_market: Literal["synthetic", "stored"] = "synthetic"
+    paper_seed: int = 1
+    paper_starting_cash: float = Field(default=1_000_000.0, gt=0)
+    paper_prices_url: str = ""  # database a stored paper market takes its prices from
+    clock: Literal["system", "exchange"] = "system"  # exchange: the simulated time of a replay or demo
+
+    # money
+    base_currency: str = "USD"
+    production_capital_method: Literal["full", "half", "fixed"] = "full"
+    capital_change_limit: float = Field(default=0.1, gt=0)  # fraction of the last broker value
+    percentage_vol_target: float = Field(default=16.0, gt=0)
+    strategy_list: dict[str, StrategyEntry] = Field(default_factory=dict)
+    strategy_capital_allocation: CapitalAllocation | None = None
+
+    # prices
+    max_price_spike: float = Field(default=8.0, gt=0)
+    intraday_frequency: Literal["H"] = "H"
+    auto_roll: Literal["suggest", "auto"] = "suggest"
+
+    # execution
+    default_algo: Literal["best", "market"] = "best"
+    algo_overrides: dict[str, Literal["best", "market"]] = Field(default_factory=dict)
+    stack_handler_interval: float = Field(default=1.0, gt=0)  # seconds between two looks at the orders
+
+    # processes
+    timezone: str = "UTC"
+    run_deadline_minutes: float = Field(default=120.0, gt=0)
+    run_memory_limit_mb: int = Field(default=8192, gt=0)
+    process_configuration_start_time: dict[str, time] = Field(default_factory=dict)
+    process_configuration_stop_time: dict[str, time] = Field(default_factory=dict)
+    process_configuration_previous_process: dict[str, str] = Field(default_factory=dict)
+    process_configuration_machine: dict[str, str] = Field(default_factory=dict)
+    process_configuration_methods: dict[str, dict[str, Method]] = Field(default_factory=dict)
+
+    # mail and other vendors; secrets never show
+    email_address: str = ""
+    email_to: str = ""
+    email_server: str = ""
+    email_port: int = 587
+    email_pwd: SecretStr = SecretStr("")
+    quandl_key: SecretStr = SecretStr("")
+    barchart_key: SecretStr = SecretStr("")
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError) as error:
+            raise ValueError(f"{value!r} is not an IANA time zone such as Europe/London") from error
+        return value
+
+    @field_validator("base_currency")
+    @classmethod
+    def _currency_code(cls, value: str) -> str:
+        if len(value) != 3 or not value.isupper():
+            raise ValueError(f"{value!r} is not a three-letter currency code such as USD")
+        return value
+
+
+def outputs_folder(home: Path, config: Config) -> Path:
+    """Where executed notebooks, reports and state are kept."""
+    return home / config.outputs_directory
+
+
+def config_hash(config: Config) -> str:
+    """Changes when any setting does; secrets take no part, they show as stars."""
+    text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from: a file (relative to the parameters folder), a variable, or the program."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The configuration, the folder it belongs to, and the origin of each key."""
+
+    home: Path
+    config: Config
+    origins: Mapping[str, Origin]
+
+    @property
+    def parameters(self) -> Path:
+        return self.home / "parameters"
+
+    @property
+    def notebooks(self) -> Path:
+        return self.home / "notebooks"
+
+    @property
+    def outputs(self) -> Path:
+        return outputs_folder(self.home, self.config)
+
+    @property
+    def state(self) -> Path:
+        """Folder of the databases."""
+        return self.outputs / "state"
+
+    @property
+    def backtests(self) -> Path:
+        """Folder of saved backtests."""
+        named = self.config.backtest_store_directory
+        return self.home / named if named else self.outputs / "backtests"
+
+    @property
+    def database_url(self) -> str:
+        return self.config.database_url or f"sqlite:///{self.state / 'pysys.db'}"
+
+    @property
+    def config_hash(self) -> str:
+        return config_hash(self.config)
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(key, value, origin) of every setting, secrets masked."""
+        values = self.config.model_dump(mode="json")
+        return [(key, json.dumps(values[key]), self.origins[key].source) for key in sorted(values)]
+
+
+def find_home(start: Path | None = None) -> Path:
+    """The folder with parameters and notebooks: PYSYS_HOME, or this folder or one above it.
+
+    Raises ConfigError when there is none.
+    """
+    named = os.environ.get("PYSYS_HOME")
+    if named:
+        home = Path(named)
+        if not (home / "parameters" / "defaults.yaml").is_file():
+            raise ConfigError(f"PYSYS_HOME is {home}, but there is no parameters/defaults.yaml in it.")
+        return home
+    here = (start if start is not None else Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "parameters" / "defaults.yaml").is_file():
+            return folder
+    raise ConfigError(
+        f"No parameters/defaults.yaml in {here} or above. Run inside the project folder, or set PYSYS_HOME to it."
+    )
+
+
+def load_settings(home: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
+    """Read all layers of configuration and check them.
+
+    Raises ConfigError naming file, key and the nearest valid name.
+    """
+    folder = home if home is not None else find_home()
+    variables = os.environ if environment is None else environment
+    private = Path(variables["PYSYS_PRIVATE"]) if variables.get("PYSYS_PRIVATE") else folder / "parameters/private"
+    merged: dict[str, Any] = {}
+    origins = {key: Origin("program") for key in Config.model_fields}
+    for path in _files(folder / "parameters", private):
+        for key, value in _read(path).items():
+            merged[key] = _merge(merged.get(key), value)
+            origins[key] = Origin(_relative(path, folder))
+    for name, key, value in _from_environment(variables):
+        merged[key] = value
+        origins[key] = Origin(name)
+    return Settings(folder, _validate(merged, origins), origins)
+
+
+def _files(parameters: Path, private: Path) -> list[Path]:
+    shipped = [parameters / "defaults.yaml", parameters / "control.yaml"]
+    return [path for path in shipped if path.is_file()] + sorted(private.glob("*.yaml"))
+
+
+def _relative(path: Path, home: Path) -> str:
+    return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: must be a table of `key: value` lines, not a {type(content).__name__}.")
+    for key in content:
+        _check_key(str(key), str(path))
+    return content
+
+
+def _check_key(key: str, where: str) -> None:
+    if key in Config.model_fields:
+        return
+    if key in OBSOLETE_KEYS:
+        raise ConfigError(f"{where}: {key} is no longer used; {OBSOLETE_KEYS[key]}.")
+    near = difflib.get_close_matches(key, Config.model_fields, n=1)
+    hint = f" Did you mean {near[0]}?" if near else " `pysys config` lists every key."
+    raise ConfigError(f"{where}: unknown key {key}.{hint}")
+
+
+def _merge(below: Any, above: Any) -> Any:
+    """Tables are merged key by key; anything else, an empty table included, replaces what was below."""
+    if isinstance(below, dict) and isinstance(above, dict) and above:
+        return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
+    return above
+
+
+def _from_environment(variables: Mapping[str, str]) -> list[tuple[str, str, Any]]:
+    found = []
+    for name, text in sorted(variables.items()):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in _OTHER_VARIABLES or name.startswith(_RUN_VARIABLES):
+            continue
+        key = name.removeprefix(ENVIRONMENT_PREFIX).lower()
+        _check_key(key, f"environment variable {name}")
+        is_text = Config.model_fields[key].annotation in (str, SecretStr)
+        try:
+            found.append((name, key, text if is_text else yaml.safe_load(text)))
+        except yaml.YAMLError as error:
+            raise ConfigError(f"environment variable {name}: cannot be read: {error}") from error
+    return found
+
+
+def _validate(values: dict[str, Any], origins: Mapping[str, Origin]) -> Config:
+    fields = Config.model_fields
+    given = {key: _empty_value(key) if value is None else value for key, value in values.items()}
+    try:
+        return Config.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = [str(part) for part in first["loc"]]
+        source = origins[place[0]].source if place[0] in fields else "configuration"
+        message = first["msg"].removeprefix("Value error, ")
+        if first["type"] == "extra_forbidden":
+            message = f"unknown entry {place[-1]}"
+        raise ConfigError(f"{source}: {'.'.join(place)}: {message}.") from error
+
+
+def _empty_value(key: str) -> Any:
+    """What `key:` with nothing behind it means: empty text, list or table, or else the key cannot be empty."""
+    annotation = Config.model_fields[key].annotation
+    if annotation in (str, SecretStr):
+        return ""
+    if getattr(annotation, "__origin__", None) is dict:
+        return {}
+    return None

@@ -1,0 +1,123 @@
+"""What an operator asks of processes from the command line: look, stop, go, mark as finished."""
+
+import getpass
+from collections.abc import Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from pysys.clock import Clock, SystemClock
+from pysys.config import Settings
+from pysys.control.ledger import bury_the_dead, notebook_lease, process_lease
+from pysys.control.notebooks import notebook_names, unknown_name
+from pysys.control.opening import open_clock
+from pysys.control.process import process_names, process_window
+from pysys.domain.errors import ConfigError
+from pysys.domain.process_rules import ProcessStatus
+from pysys.store.database import require_current
+from pysys.store.machine import host_name
+from pysys.store.repository import Author
+from pysys.store.runs import ProcessState, Run, RunStatus
+from pysys.store.unit import Store
+
+ALL = "all"
+
+
+def operator_name() -> str:
+    """Who sits at this machine."""
+    try:
+        return f"{getpass.getuser()}@{host_name()}"
+    except (KeyError, OSError):
+        return f"unknown@{host_name()}"
+
+
+def change_status(settings: Settings, name: str, status: str) -> list[str]:
+    """Give one process, or all, a status. Returns a line for each. Raises ConfigError for an unknown process."""
+    known = process_names(settings.config)
+    names = known if name == ALL else [name]
+    if name != ALL and name not in known:
+        raise ConfigError(unknown_name(name, known))
+    store, clock = _open(settings)
+    try:
+        with store.write() as unit:
+            for each in names:
+                unit.runs.set_process_status(each, ProcessStatus(status), operator_name(), clock.now())
+            unit.commit()
+    finally:
+        store.close()
+    return [f"{each} is on {status}." for each in names]
+
+
+def mark_finished(settings: Settings, name: str) -> list[str]:
+    """Free a process or method whose program is gone, and mark its runs dead. Returns what was done.
+
+    `all` does it for whatever is certainly dead. By name it is done even if the program lives: its run then ends
+    itself at its next sign of life.
+    """
+    store, clock = _open(settings)
+    try:
+        if name == ALL:
+            dead = bury_the_dead(store, clock.now())
+            return [f"{len(dead)} dead runs marked as finished."]
+        known = [*process_names(settings.config), *notebook_names(settings.notebooks)]
+        if name not in known:
+            raise ConfigError(unknown_name(name, known))
+        return [_finish(store, name, clock.now())]
+    finally:
+        store.close()
+
+
+def _finish(store: Store, name: str, now: datetime) -> str:
+    with store.write() as unit:
+        running = unit.runs.find(status=RunStatus.RUNNING)
+        ended = [run for run in running if name in (run.process, run.method) and unit.runs.mark_dead(run.id, now)]
+        for run in ended:
+            unit.runs.release(notebook_lease(run.method))
+        unit.runs.release(notebook_lease(name))
+        if unit.runs.release(process_lease(name)):
+            unit.runs.process_ended(name, now)
+        unit.commit()
+    return f"{name} is marked as finished; {len(ended)} of its runs were still open."
+
+
+def status_lines(settings: Settings, runs: int) -> list[str]:
+    """Every process with its status, whether it runs, last start and end and window; then the latest runs."""
+    store, _ = _open(settings)
+    try:
+        with store.read() as unit:
+            states = unit.runs.processes()
+            now = SystemClock().now()
+            alive = {lease.name: lease for lease in unit.runs.leases() if not lease.is_free(now)}
+            latest = unit.runs.find(limit=runs)
+    finally:
+        store.close()
+    zone = ZoneInfo(settings.config.timezone)
+    rows = [("PROCESS", "STATUS", "RUNNING", "LAST START", "LAST END", "WINDOW")]
+    for name in process_names(settings.config):
+        state = states.get(name, ProcessState(name))
+        lease = alive.get(process_lease(name))
+        window = process_window(settings.config, name)
+        running = "no" if lease is None else f"{lease.holder.host}:{lease.holder.pid}"
+        times = (_time(state.last_start, zone), _time(state.last_end, zone))
+        rows.append((name, state.status.value, running, *times, f"{window.start:%H:%M}-{window.stop:%H:%M}"))
+    lines = _aligned(rows)
+    return [*lines, "", *_aligned([("RUN", "STARTED", "STATUS", "SECONDS", "ERROR"), *(_run(r, zone) for r in latest)])]
+
+
+def _run(run: Run, zone: ZoneInfo) -> tuple[str, ...]:
+    seconds = "" if run.seconds is None else f"{run.seconds:.1f}"
+    return (run.method, _time(run.started_at, zone), run.status.value, seconds, run.error if run.error else "")
+
+
+def _time(moment: datetime | None, zone: ZoneInfo) -> str:
+    return "never" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _open(settings: Settings) -> tuple[Store, Clock]:
+    store = Store(settings.database_url, Author("operator"))
+    require_current(store.engine)
+    return store, open_clock(settings)

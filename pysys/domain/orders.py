@@ -1,0 +1,211 @@
+"""Orders of the three levels and the fills that move positions."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from pysys.domain.contracts import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One contract of an order and how many to trade: signed, +2 buys two."""
+
+    contract: Contract
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """One execution of one leg as the broker reported it. A fact: appended once, never edited.
+
+    Identity is (broker, execution_id), so hearing it twice changes nothing.
+    """
+
+    broker: str
+    execution_id: str
+    order_ref: str  # ours, stored before the order was sent
+    contract: Contract
+    quantity: int  # signed contracts
+    price: float  # quote points, before the contract multiplier
+    filled_at: datetime  # UTC
+    commission: float | None = None  # positive cost; None until the broker reports it
+    commission_currency: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.quantity == 0:
+            raise ValueError(f"fill {self.execution_id}: quantity is 0, but a fill moves a position")
+        if self.filled_at.tzinfo is None:
+            raise ValueError(f"fill {self.execution_id}: filled_at {self.filled_at} has no time zone")
+
+
+ROLL_PSEUDO_STRATEGY = "_ROLL_PSEUDO_STRATEGY"  # owner of roll orders: they move contracts, not a strategy
+
+
+class InstrumentOrderType(StrEnum):
+    """How an instrument order wants to be executed."""
+
+    BEST = "best"
+    MARKET = "market"
+    LIMIT = "limit"
+    ZERO_ROLL = "Zero-roll-order"
+    BALANCE = "balance trade"
+
+
+class OrderStatus(StrEnum):
+    """Life of an instrument or contract order."""
+
+    OPEN = "open"
+    DONE = "done"  # the whole family is filled
+    CANCELLED = "cancelled"  # ended by the end of day or a person, filled in part or not at all
+    FAILED = "failed"
+
+
+class BrokerOrderStatus(StrEnum):
+    """Life of a broker order, as far as the broker has told us."""
+
+    INTENDED = "intended"  # written down, perhaps sent
+    WORKING = "working"
+    FILLED = "filled"
+    CANCELLED = "cancelled"
+    REJECTED = "rejected"
+
+
+_NEXT_BROKER_STATUS: dict[BrokerOrderStatus, set[BrokerOrderStatus]] = {
+    BrokerOrderStatus.INTENDED: set(BrokerOrderStatus),
+    BrokerOrderStatus.WORKING: set(BrokerOrderStatus) - {BrokerOrderStatus.INTENDED},
+    # A fill may still arrive after a cancel or a rejection was reported; it stands.
+    BrokerOrderStatus.CANCELLED: {BrokerOrderStatus.CANCELLED, BrokerOrderStatus.FILLED},
+    BrokerOrderStatus.REJECTED: {BrokerOrderStatus.REJECTED, BrokerOrderStatus.FILLED},
+    BrokerOrderStatus.FILLED: {BrokerOrderStatus.FILLED},
+}
+
+
+def next_broker_status(now: BrokerOrderStatus, reported: BrokerOrderStatus) -> BrokerOrderStatus:
+    """Status after the broker reported one. A report that cannot be true any more is ignored."""
+    return reported if reported in _NEXT_BROKER_STATUS[now] else now
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentOrder:
+    """What a strategy wants to trade in one instrument, before any contract is chosen."""
+
+    strategy: str
+    instrument: str
+    trade: int  # contracts, signed; 0 for a roll
+    order_type: InstrumentOrderType
+    generated_at: datetime  # UTC
+    reference_price: float | None = None
+    reference_contract: str | None = None
+    reference_time: datetime | None = None
+    roll_order: bool = False
+    manual_trade: bool = False
+    note: str = ""
+    id: int = 0  # 0 until stored
+    fill: int = 0
+    filled_price: float | None = None
+
+    @property
+    def unfilled(self) -> int:
+        return self.trade - self.fill
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLeg:
+    """One contract of a stored order: how many to trade and how many of them are filled, signed."""
+
+    contract: Contract
+    trade: int
+    fill: int = 0
+    filled_price: float | None = None
+
+    @property
+    def remaining(self) -> int:
+        return self.trade - self.fill
+
+
+@dataclass(frozen=True, slots=True)
+class ContractOrder:
+    """An instrument order resolved into contracts. Two legs are a calendar spread."""
+
+    strategy: str
+    instrument: str
+    legs: tuple[OrderLeg, ...]
+    order_type: InstrumentOrderType
+    generated_at: datetime  # UTC
+    reference_price: float | None = None  # of the contract traded; of a spread in lowest terms
+    roll_order: bool = False
+    algo_to_use: str = ""
+    sequence: int = 0  # waits for the orders of its family with a lower one
+    id: int = 0
+    parent_id: int = 0
+
+    @property
+    def is_filled(self) -> bool:
+        return all(leg.remaining == 0 for leg in self.legs)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOrder:
+    """What was, or is about to be, sent to the broker. Written down before it is sent."""
+
+    order_ref: str
+    parent_id: int  # contract order
+    strategy: str
+    instrument: str
+    legs: tuple[OrderLeg, ...]
+    order_type: str  # market, limit
+    algo_used: str
+    broker: str
+    created_at: datetime  # UTC
+    status: BrokerOrderStatus = BrokerOrderStatus.INTENDED
+    limit_price: Decimal | None = None  # as first sent
+    side_price: float | None = None  # what a market order would pay, when written
+    mid_price: float | None = None
+    offside_price: float | None = None
+    roll_order: bool = False
+    submitted_at: datetime | None = None
+    cancel_requested_at: datetime | None = None
+    algo_state: dict[str, str | float | bool | None] = field(default_factory=dict)
+    id: int = 0
+
+    @property
+    def is_filled(self) -> bool:
+        return all(leg.remaining == 0 for leg in self.legs)
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in (BrokerOrderStatus.INTENDED, BrokerOrderStatus.WORKING)
+
+
+def lowest_terms(quantities: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """Ratios in lowest terms with the first positive, and how many units of them: ratio x units = quantities.
+
+    >>> lowest_terms((-4, 4))
+    ((1, -1), -4)
+    """
+    divisor = math.gcd(*quantities)
+    if divisor == 0:
+        raise ValueError(f"legs {quantities} trade nothing")
+    units = divisor if quantities[0] > 0 else -divisor
+    return tuple(quantity // units for quantity in quantities), units
+
+
+def spread_price(quantities: tuple[int, ...], prices: tuple[float, ...]) -> float:
+    """Price of one unit of a spread: legs in lowest terms, first positive. Of one leg, its price."""
+    ratios, _ = lowest_terms(quantities)
+    return sum(ratio * price for ratio, price in zip(ratios, prices, strict=True))
+
+
+def average_price(fills: Iterable[tuple[int, float]]) -> float | None:
+    """Average of (quantity, price) weighted by size; None without a quantity.
+
+    >>> average_price([(9, 100.0), (1, 110.0)])
+    101.0
+    """
+    sizes = [(abs(quantity), price) for quantity, price in fills]
+    total = sum(size for size, _ in sizes)
+    return None if total == 0 else sum(size * price for size, price in sizes) / total

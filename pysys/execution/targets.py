@@ -1,0 +1,185 @@
+"""The overnight backtests: prices and capital in, optimal positions out."""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from pysys.config import Method
+from pysys.data.market_data import load_market_data
+from pysys.desk import Desk
+from pysys.domain.errors import ConfigError, NeedsOperator, PysysError
+from pysys.domain.targets import BufferedTarget
+from pysys.store.prices import SeriesKind
+from pysys.store.targets import BacktestRun
+
+CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyOutcome:
+    """One strategy's backtest."""
+
+    strategy: str
+    capital: float  # base currency
+    seconds: float  # of real time
+    targets: tuple[BufferedTarget, ...]
+    saved_state: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SystemsResult:
+    """Every strategy's backtest of one run."""
+
+    outcomes: tuple[StrategyOutcome, ...]
+
+    def table(self) -> pd.DataFrame:
+        rows = [
+            {
+                "strategy": target.strategy,
+                "instrument": target.instrument,
+                "optimal position": target.position,
+                "buffer lower": target.lower,
+                "buffer upper": target.upper,
+                "reference price": target.reference_price,
+                "reference contract": target.reference_contract,
+                "reference time": target.reference_time,
+            }
+            for outcome in self.outcomes
+            for target in outcome.targets
+        ]
+        return pd.DataFrame(rows)
+
+    def summary(self) -> dict[str, Any]:
+        return {
+            outcome.strategy: {
+                "capital": outcome.capital,
+                "instruments": len(outcome.targets),
+                "seconds": round(outcome.seconds, 3),
+                "saved_state": outcome.saved_state,
+                "error": outcome.error,
+            }
+            for outcome in self.outcomes
+        }
+
+    def raise_if_incomplete(self) -> None:
+        """Raises NeedsOperator naming the strategies that failed."""
+        failed = [f"{outcome.strategy}: {outcome.error}" for outcome in self.outcomes if outcome.error]
+        if failed:
+            raise NeedsOperator(" ".join(failed))
+
+
+def configured_strategies(desk: Desk, process: str, chosen: Sequence[str] | None) -> dict[str, Method]:
+    """Strategies a process runs, by name; all that are configured, or the chosen ones.
+
+    Raises ConfigError for a strategy that is not configured, or when there is none.
+    """
+    configured = desk.config.process_configuration_methods.get(process, {})
+    if not configured:
+        raise ConfigError(f"process_configuration_methods.{process} lists no strategy; add one in parameters/private.")
+    if not chosen:
+        return dict(configured)
+    unknown = [name for name in chosen if name not in configured]
+    if unknown:
+        raise ConfigError(f"{process}: no strategy {', '.join(unknown)}; configured: {', '.join(configured)}.")
+    return {name: configured[name] for name in chosen}
+
+
+def run_systems(desk: Desk, strategies: Sequence[str] | None = None) -> SystemsResult:
+    """Run each strategy's backtest on the stored prices and its capital; store what it wants to hold.
+
+    One strategy's failure does not stop the others. Running twice at one moment stores once.
+    """
+    methods = configured_strategies(desk, "run_systems", strategies)
+    with desk.store.read() as unit:
+        capital = unit.targets.latest_strategy_capital()
+    outcomes = []
+    for strategy, method in methods.items():
+        started = time.perf_counter()
+        try:
+            if strategy not in capital:
+                raise NeedsOperator("no capital yet; run `pysys run strategy_allocation` first.")
+            outcomes.append(_run_one(desk, strategy, method, capital[strategy][1], started))
+        except PysysError as error:
+            seconds = time.perf_counter() - started
+            outcomes.append(StrategyOutcome(strategy, math.nan, seconds, (), "", str(error)))
+    return SystemsResult(tuple(outcomes))
+
+
+def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started: float) -> StrategyOutcome:
+    from pysys.systems.backtest import run_backtest
+    from pysys.systems.backtest_yaml import read_backtest_config
+
+    if method.object not in (None, CLASSIC_SYSTEM):
+        raise ConfigError(f"run_systems.{strategy}.object: {method.object} is not known; use {CLASSIC_SYSTEM}.")
+    if not method.backtest_config_filename:
+        raise ConfigError(f"run_systems.{strategy}: backtest_config_filename is missing.")
+    if capital <= 0:
+        raise NeedsOperator(f"{strategy} has no capital ({capital:,.2f}), so it cannot hold anything.")
+    now = desk.clock.now()
+    with desk.store.read() as unit:
+        before = unit.targets.latest_backtest(strategy)
+        known = () if before is None or before.time != now else tuple(unit.targets.targets_of(before.id))
+    if before is not None and before.time == now:
+        return StrategyOutcome(strategy, before.capital, time.perf_counter() - started, known, before.saved_state)
+    path = desk.home / method.backtest_config_filename
+    if not path.is_file():
+        raise ConfigError(f"run_systems.{strategy}: there is no file {path}.")
+    config = read_backtest_config(path)
+    chosen = config.instruments if config.instrument_weights else _instruments_with_prices(desk)
+    result = run_backtest(config, load_market_data(desk.store, chosen), capital=capital)
+    targets = tuple(
+        _target(strategy, now, wanted)
+        for wanted in result.latest_positions().values()
+        if not math.isnan(wanted.notional_position)
+    )
+    folder = Path("backtests") / strategy / now.strftime("%Y%m%d_%H%M%S")
+    _save(desk.outputs / folder, result.config.as_yaml_keys(), targets, result.stats)
+    run = BacktestRun(strategy, now, capital, result.instruments, desk.config_hash, str(folder))
+    with desk.store.write() as unit:
+        unit.targets.add_backtest(run, targets)
+        unit.commit()
+    return StrategyOutcome(strategy, capital, time.perf_counter() - started, targets, str(folder))
+
+
+def _instruments_with_prices(desk: Desk) -> list[str]:
+    """Active instruments that have an adjusted price: what a configuration without instrument_weights trades."""
+    with desk.store.read() as unit:
+        active = {instrument.code for instrument in unit.markets.instruments()}
+        return sorted({key.code for key in unit.prices.series(SeriesKind.ADJUSTED)} & active)
+
+
+def _target(strategy: str, now: datetime, wanted: Any) -> BufferedTarget:
+    return BufferedTarget(
+        strategy=strategy,
+        instrument=wanted.instrument,
+        time=now,
+        position=float(wanted.notional_position),
+        lower=float(wanted.buffer_lower),
+        upper=float(wanted.buffer_upper),
+        reference_price=float(wanted.reference_price),
+        reference_contract=f"{int(wanted.reference_contract):08d}",
+        reference_time=_utc(wanted.reference_time),
+    )
+
+
+def _utc(stamp: np.datetime64) -> datetime:
+    return datetime.fromtimestamp(int(stamp.astype("datetime64[us]").astype(np.int64)) / 1e6, UTC)
+
+
+def _save(folder: Path, config: Mapping[str, Any], targets: Sequence[BufferedTarget], stats: Mapping[str, Any]) -> None:
+    """Write a saved state: the configuration, the positions wanted, and the statistics of the whole backtest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    (folder / "stats.json").write_text(json.dumps(stats, indent=2), encoding="utf-8")
+    rows = [{slot: getattr(target, slot) for slot in BufferedTarget.__slots__} for target in targets]
+    pd.DataFrame(rows).to_parquet(folder / "optimal_positions.parquet")

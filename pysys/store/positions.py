@@ -1,0 +1,156 @@
+"""Fills, and the positions that follow from them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Table, delete, func, insert, select, update
+
+from pysys.domain.contracts import Contract
+from pysys.domain.orders import Fill
+from pysys.store.repository import Repository, new_id
+from pysys.store.schema import (
+    contract_position_history,
+    contract_positions,
+    fills,
+    strategy_position_history,
+    strategy_positions,
+)
+
+
+class Positions(Repository):
+    """Fills are appended once; positions move by them and are never set."""
+
+    def settled_executions(self, heard: Sequence[Fill]) -> set[tuple[str, str]]:
+        """(broker, execution id) of those fills that are stored with their commission: nothing is left to learn."""
+        if not heard:
+            return set()
+        since = min(fill.filled_at for fill in heard)
+        query = select(fills.c.broker, fills.c.execution_id)
+        query = query.where(fills.c.filled_at >= since, fills.c.commission.is_not(None))
+        return {(row[0], row[1]) for row in self.connection.execute(query)}
+
+    def append_fill_once(
+        self, fill: Fill, *, strategy: str, broker_order_id: int | None, recorded_at: datetime
+    ) -> int | None:
+        """Store a fill and return its id; None when it was already known.
+
+        A commission that was not known at first is added when the same fill is heard again.
+        """
+        known = self.connection.execute(
+            select(fills.c.id, fills.c.commission).where(
+                fills.c.broker == fill.broker, fills.c.execution_id == fill.execution_id
+            )
+        ).one_or_none()
+        if known is not None:
+            if known.commission is None and fill.commission is not None:
+                self.connection.execute(
+                    update(fills)
+                    .where(fills.c.id == known.id)
+                    .values(commission=fill.commission, commission_currency=fill.commission_currency)
+                )
+            return None
+        result = self.connection.execute(
+            insert(fills).values(
+                broker=fill.broker,
+                execution_id=fill.execution_id,
+                order_ref=fill.order_ref,
+                broker_order_id=broker_order_id,
+                strategy=strategy,
+                instrument=fill.contract.instrument,
+                contract=fill.contract.date,
+                quantity=fill.quantity,
+                price=fill.price,
+                commission=fill.commission,
+                commission_currency=fill.commission_currency,
+                filled_at=fill.filled_at,
+                recorded_at=recorded_at,
+                **self.audit,
+            )
+        )
+        return new_id(result)
+
+    def fills_of_order(self, broker_order_id: int) -> Sequence[Any]:
+        """Rows (contract, quantity, price, commission, commission_currency, filled_at) of one broker order."""
+        return self.connection.execute(
+            select(fills).where(fills.c.broker_order_id == broker_order_id).order_by(fills.c.id)
+        ).all()
+
+    def last_fill_time(self) -> datetime | None:
+        last: datetime | None = self.connection.execute(select(func.max(fills.c.filled_at))).scalar_one()
+        return last
+
+    def fill_totals(self) -> tuple[int, int]:
+        """(number of fills, contracts traded) since the beginning."""
+        query = select(func.count(), func.coalesce(func.sum(func.abs(fills.c.quantity)), 0))
+        count, contracts = self.connection.execute(query).one()
+        return int(count), int(contracts)
+
+    # --- contract positions ---
+
+    def contract_positions(self) -> dict[Contract, int]:
+        """Open positions by contract; flat ones are absent."""
+        query = select(contract_positions).order_by(contract_positions.c.instrument, contract_positions.c.contract)
+        return {Contract(row.instrument, row.contract): row.position for row in self.connection.execute(query)}
+
+    def contract_position(self, contract: Contract) -> int:
+        table = contract_positions.c
+        query = select(table.position).where(table.instrument == contract.instrument, table.contract == contract.date)
+        return self.connection.execute(query).scalar_one_or_none() or 0
+
+    def move_contract(self, contract: Contract, change: int, *, at: datetime, fill_id: int | None, reason: str) -> int:
+        """Change a contract position and keep the step; the new position."""
+        key = {"instrument": contract.instrument, "contract": contract.date}
+        return self._move(
+            contract_positions,
+            contract_position_history,
+            key,
+            change,
+            at,
+            {"fill_id": fill_id, "reason": reason},
+        )
+
+    # --- strategy positions ---
+
+    def strategy_positions(self) -> dict[tuple[str, str], int]:
+        """Open positions by (strategy, instrument); flat ones are absent."""
+        query = select(strategy_positions).order_by(strategy_positions.c.strategy, strategy_positions.c.instrument)
+        return {(row.strategy, row.instrument): row.position for row in self.connection.execute(query)}
+
+    def move_strategy(
+        self,
+        strategy: str,
+        instrument: str,
+        change: int,
+        *,
+        at: datetime,
+        price: float | None,
+        fill_id: int | None,
+        reason: str,
+    ) -> int:
+        key = {"strategy": strategy, "instrument": instrument}
+        details = {"fill_id": fill_id, "reason": reason, "price": price}
+        return self._move(strategy_positions, strategy_position_history, key, change, at, details)
+
+    def _move(
+        self,
+        table: Table,
+        history: Table,
+        key: dict[str, str],
+        change: int,
+        at: datetime,
+        details: dict[str, Any],
+    ) -> int:
+        matches = [table.c[name] == value for name, value in key.items()]
+        held = self.connection.execute(select(table.c.position).where(*matches)).scalar_one_or_none()
+        position = change if held is None else held + change
+        if position == 0:
+            self.connection.execute(delete(table).where(*matches))
+        elif held is None:
+            self.connection.execute(insert(table).values(**key, position=position, updated_at=at))
+        else:
+            self.connection.execute(update(table).where(*matches).values(position=position, updated_at=at))
+        self.connection.execute(
+            insert(history).values(**key, time=at, change=change, position=position, **details, **self.audit)
+        )
+        return position

@@ -1,0 +1,90 @@
+"""What holds trading back: overrides, position limits, instrument locks, the kill switch."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select
+
+from pysys.domain.overrides import Override
+from pysys.store.repository import Repository
+from pysys.store.schema import instrument_locks, kill_switch, overrides, position_limits
+
+RECONCILIATION = "reconciliation"  # owner of locks that lift by themselves when the break clears
+PERSON = "person"
+
+
+class Restrictions(Repository):
+    """A blank strategy or instrument in an override or limit means every one."""
+
+    def overrides(self) -> dict[tuple[str, str], Override]:
+        """Overrides by (strategy, instrument)."""
+        return {
+            (row.strategy, row.instrument): Override(row.kind, 1.0 if row.factor is None else row.factor)
+            for row in self.connection.execute(select(overrides))
+        }
+
+    def set_override(
+        self, strategy: str, instrument: str, override: Override, *, at: datetime, who: str, why: str
+    ) -> None:
+        self.remove_override(strategy, instrument)
+        self.connection.execute(
+            insert(overrides).values(
+                strategy=strategy,
+                instrument=instrument,
+                kind=override.kind,
+                factor=override.factor if override.kind == "factor" else None,
+                set_at=at,
+                who=who,
+                why=why,
+            )
+        )
+
+    def remove_override(self, strategy: str, instrument: str) -> None:
+        table = overrides.c
+        self.connection.execute(delete(overrides).where(table.strategy == strategy, table.instrument == instrument))
+
+    def position_limits(self) -> dict[tuple[str, str], int]:
+        """Limits by (strategy, instrument)."""
+        query = select(position_limits)
+        return {(row.strategy, row.instrument): row.position_limit for row in self.connection.execute(query)}
+
+    def set_position_limit(self, strategy: str, instrument: str, limit: int, *, who: str, why: str) -> None:
+        table = position_limits.c
+        self.connection.execute(
+            delete(position_limits).where(table.strategy == strategy, table.instrument == instrument)
+        )
+        self.connection.execute(
+            insert(position_limits).values(
+                strategy=strategy, instrument=instrument, position_limit=limit, who=who, why=why
+            )
+        )
+
+    def locked_instruments(self) -> dict[str, str]:
+        """Why each locked instrument is locked."""
+        query = select(instrument_locks).order_by(instrument_locks.c.instrument, instrument_locks.c.owner)
+        return {row.instrument: f"{row.owner}: {row.why}" for row in self.connection.execute(query)}
+
+    def lock(self, instrument: str, owner: str, *, at: datetime, who: str, why: str) -> bool:
+        """Lock an instrument. False when this owner had locked it already."""
+        table = instrument_locks.c
+        query = select(table.instrument).where(table.instrument == instrument, table.owner == owner)
+        if self.connection.execute(query).first() is not None:
+            return False
+        self.connection.execute(
+            insert(instrument_locks).values(instrument=instrument, owner=owner, locked_at=at, who=who, why=why)
+        )
+        return True
+
+    def unlock_all_but(self, owner: str, still_broken: Iterable[str]) -> list[str]:
+        """Lift this owner's locks on all instruments not named; the instruments unlocked."""
+        table = instrument_locks.c
+        broken = set(still_broken)
+        query = select(table.instrument).where(table.owner == owner)
+        lifted = [row[0] for row in self.connection.execute(query) if row[0] not in broken]
+        if lifted:
+            self.connection.execute(delete(instrument_locks).where(table.owner == owner, table.instrument.in_(lifted)))
+        return lifted
+
+    def kill_switch_engaged(self) -> bool:
+        query = select(kill_switch.c.engaged).order_by(kill_switch.c.id.desc()).limit(1)
+        return bool(self.connection.execute(query).scalar_one_or_none())

@@ -1,0 +1,99 @@
+"""The unit of work: everything that changes together changes in one transaction, or not at all."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+
+from sqlalchemy import Connection, Engine
+
+from pysys.store.database import connect, transaction
+from pysys.store.log import Log
+from pysys.store.markets import Markets
+from pysys.store.orders import Orders
+from pysys.store.positions import Positions
+from pysys.store.prices import Prices
+from pysys.store.reporting import Reporting
+from pysys.store.repository import Author
+from pysys.store.restrictions import Restrictions
+from pysys.store.runs import Runs
+from pysys.store.targets import Targets
+
+
+class UnitOfWork:
+    """One transaction and the repositories that share it. Undone unless committed."""
+
+    def __init__(self, connection: Connection, author: Author) -> None:
+        self.connection = connection
+        self.author = author
+
+    def commit(self) -> None:
+        self.connection.commit()
+
+    @cached_property
+    def markets(self) -> Markets:
+        return Markets(self.connection, self.author)
+
+    @cached_property
+    def prices(self) -> Prices:
+        return Prices(self.connection, self.author)
+
+    @cached_property
+    def targets(self) -> Targets:
+        return Targets(self.connection, self.author)
+
+    @cached_property
+    def orders(self) -> Orders:
+        return Orders(self.connection, self.author)
+
+    @cached_property
+    def positions(self) -> Positions:
+        return Positions(self.connection, self.author)
+
+    @cached_property
+    def reporting(self) -> Reporting:
+        return Reporting(self.connection, self.author)
+
+    @cached_property
+    def restrictions(self) -> Restrictions:
+        return Restrictions(self.connection, self.author)
+
+    @cached_property
+    def runs(self) -> Runs:
+        return Runs(self.connection, self.author)
+
+    @cached_property
+    def log(self) -> Log:
+        return Log(self.connection, self.author)
+
+
+class Store:
+    """The database of one system.
+
+    >>> with store.write() as unit:          # doctest: +SKIP
+    ...     unit.orders.place_instrument_order(order)
+    ...     unit.commit()                    # without it nothing is kept
+    """
+
+    def __init__(self, url: str, author: Author | None = None, *, engine: Engine | None = None) -> None:
+        self.url = url
+        self.engine = engine if engine is not None else connect(url)
+        self.author = author if author is not None else Author("pysys")
+
+    def signed(self, author: Author) -> "Store":
+        """The same database, written to by somebody else."""
+        return Store(self.url, author, engine=self.engine)
+
+    @contextmanager
+    def read(self) -> Iterator[UnitOfWork]:
+        """One consistent view of the database."""
+        with transaction(self.engine, writer=False) as connection:
+            yield UnitOfWork(connection, self.author)
+
+    @contextmanager
+    def write(self) -> Iterator[UnitOfWork]:
+        """The only writer for as long as it is open. Keep it short; no mail or broker call inside."""
+        with transaction(self.engine, writer=True) as connection:
+            yield UnitOfWork(connection, self.author)
+
+    def close(self) -> None:
+        self.engine.dispose()

@@ -1,0 +1,145 @@
+"""Everything that decides a backtest, apart from prices, as typed values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from pysys.domain.errors import ConfigError
+from pysys.systems.volatility import MixedVolatility, Volatility
+
+BUFFER_METHODS = ("position", "forecast", "none")
+ESTIMATE_FLAGS = (
+    "use_forecast_scale_estimates",
+    "use_forecast_weight_estimates",
+    "use_forecast_div_mult_estimates",
+    "use_instrument_weight_estimates",
+    "use_instrument_div_mult_estimates",
+)
+EverywhereOrByInstrument = float | Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSpec:
+    """One trading rule as configured."""
+
+    name: str
+    function: str  # dotted path
+    data: tuple[str, ...]  # names of the daily series it reads, in order
+    other_args: Mapping[str, Any]  # keyword arguments of the function
+    forecast_scalar: EverywhereOrByInstrument = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestConfig:
+    """Everything that decides a backtest, apart from prices."""
+
+    rules: Mapping[str, RuleSpec]
+    # rule -> weight, or instrument -> rule -> weight
+    forecast_weights: Mapping[str, Any]
+    instrument_weights: Mapping[str, float]
+    forecast_div_multiplier: EverywhereOrByInstrument = 1.0
+    instrument_div_multiplier: float = 1.0
+    forecast_cap: float = 20.0  # on |forecast|, single and combined
+    average_absolute_forecast: float = 10.0  # the forecast at which the risk target is used in full
+    forecast_weight_ewma_span: float = 125.0  # business days
+    instrument_weight_ewma_span: float = 125.0  # business days
+    volatility: Volatility = field(default_factory=MixedVolatility)
+    percentage_vol_target: float = 16.0  # % of capital a year
+    notional_trading_capital: float = 1_000_000.0  # base currency
+    base_currency: str = "USD"
+    buffer_method: str = "forecast"
+    buffer_size: float = 0.10  # fraction of the position, or of the average position
+    buffer_trade_to_edge: bool = True
+    vol_normalise_currency_costs: bool = True  # scale past costs with volatility
+    multiply_roll_costs_by: float = 0.5
+    estimates: frozenset[str] = frozenset()  # the use_*_estimates flags that are on
+    estimation: Mapping[str, Any] = field(default_factory=dict)  # their settings, as written
+
+    @property
+    def instruments(self) -> tuple[str, ...]:
+        return tuple(self.instrument_weights)
+
+    def forecast_weights_of(self, instrument: str) -> Mapping[str, float]:
+        """Weights by rule. Rules that are not listed play no part for this instrument."""
+        if not is_by_instrument(self.forecast_weights):
+            return self.forecast_weights
+        try:
+            return self.forecast_weights[instrument]
+        except KeyError:
+            raise ConfigError(
+                f"forecast_weights are given by instrument, but not for {instrument}; add them, or take "
+                f"{instrument} out of instrument_weights"
+            ) from None
+
+    def forecast_div_multiplier_of(self, instrument: str) -> float:
+        return _by_instrument(self.forecast_div_multiplier, instrument, "forecast_div_multiplier")
+
+    def forecast_scalar_of(self, rule: str, instrument: str) -> float:
+        return _by_instrument(self.rules[rule].forecast_scalar, instrument, f"forecast_scalar of {rule}")
+
+    def restricted_to(self, instruments: Sequence[str]) -> BacktestConfig:
+        """The same backtest on some of its instruments; their weights keep their proportions and add up to 1."""
+        unknown = [code for code in instruments if code not in self.instrument_weights]
+        if unknown:
+            known = ", ".join(self.instruments)
+            raise ConfigError(f"no instrument weight for {', '.join(unknown)}; choose among {known}")
+        kept = {code: self.instrument_weights[code] for code in self.instruments if code in set(instruments)}
+        total = sum(kept.values())
+        return replace(self, instrument_weights={code: weight / total for code, weight in kept.items()})
+
+    def as_yaml_keys(self) -> dict[str, Any]:
+        """The configuration with every default filled in, under the keys `read_backtest_config` reads."""
+        return {
+            "trading_rules": {name: _rule_as_keys(rule) for name, rule in self.rules.items()},
+            "forecast_weights": _plain(self.forecast_weights),
+            "forecast_div_multiplier": _plain(self.forecast_div_multiplier),
+            "forecast_cap": self.forecast_cap,
+            "average_absolute_forecast": self.average_absolute_forecast,
+            "forecast_weight_ewma_span": self.forecast_weight_ewma_span,
+            "volatility_calculation": {"func": self.volatility.established_name, **asdict(self.volatility)},
+            "percentage_vol_target": self.percentage_vol_target,
+            "notional_trading_capital": self.notional_trading_capital,
+            "base_currency": self.base_currency,
+            "instrument_weights": _plain(self.instrument_weights),
+            "instrument_div_multiplier": self.instrument_div_multiplier,
+            "instrument_weight_ewma_span": self.instrument_weight_ewma_span,
+            "buffer_method": self.buffer_method,
+            "buffer_size": self.buffer_size,
+            "buffer_trade_to_edge": self.buffer_trade_to_edge,
+            "use_SR_costs": False,
+            "vol_normalise_currency_costs": self.vol_normalise_currency_costs,
+            "multiply_roll_costs_by": self.multiply_roll_costs_by,
+            **{flag: flag in self.estimates for flag in ESTIMATE_FLAGS},
+            **_plain(self.estimation),
+        }
+
+
+def is_by_instrument(weights: Mapping[str, Any]) -> bool:
+    """Whether weights are given as instrument -> rule -> weight."""
+    return any(isinstance(value, Mapping) for value in weights.values())
+
+
+def _by_instrument(value: EverywhereOrByInstrument, instrument: str, name: str) -> float:
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return value[instrument]
+    except KeyError:
+        raise ConfigError(f"{name} is given by instrument, but not for {instrument}; add it") from None
+
+
+def _rule_as_keys(rule: RuleSpec) -> dict[str, Any]:
+    return {
+        "function": rule.function,
+        "data": list(rule.data),
+        "other_args": dict(rule.other_args),
+        "forecast_scalar": _plain(rule.forecast_scalar),
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return value

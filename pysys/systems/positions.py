@@ -1,0 +1,135 @@
+"""From forecasts to contracts: volatility targeting, instrument weights, buffers, and trading into them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pysys.systems.market_data import BoolArray, FloatArray
+from pysys.systems.raw_data import ROOT_OF_YEAR, Panel
+from pysys.systems.smoothing import decay_of_span, divide, ew_sum, forward_fill
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VolatilityOfContract:
+    """What one contract risks; (date x instrument)."""
+
+    fx_rate: FloatArray  # base currency for one unit of instrument currency
+    block_value: FloatArray  # instrument currency, a 1% move of the raw price
+    daily_pct_vol: FloatArray  # % a day of the raw price
+    instr_ccy_vol: FloatArray  # instrument currency a day
+    instr_value_vol: FloatArray  # base currency a day
+    vol_scalar: FloatArray  # contracts at the average forecast, with all capital
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffer:
+    """Edges between which a position is left alone; contracts, unrounded, (date x instrument)."""
+
+    lower: FloatArray
+    upper: FloatArray
+
+
+def volatility_of_contract(
+    vol: Panel, denominator_price: Panel, point_size: FloatArray, fx_rate: FloatArray, daily_cash_target: float
+) -> VolatilityOfContract:
+    """Daily risk of one contract, and the contracts that fill `daily_cash_target` (base currency a day).
+
+    vol: price units a day. point_size: by instrument. fx_rate: of every day of the grid.
+    """
+    common = vol.index & denominator_price.index
+    filled_price = np.where(denominator_price.index, forward_fill(denominator_price.values), np.nan)
+    block_value = filled_price * point_size * 0.01
+    price_on_vol_days = np.where(vol.index, denominator_price.values, np.nan)
+    base_price = np.where(vol.index, forward_fill(price_on_vol_days), np.nan)
+    daily_pct_vol = 100.0 * divide(vol.values, np.abs(base_price))
+    instr_ccy_vol = np.where(common, block_value * daily_pct_vol, np.nan)
+    fx_on_days = np.where(vol.index, fx_rate, np.nan)
+    instr_value_vol = np.where(common, forward_fill(instr_ccy_vol), np.nan) * fx_on_days
+    return VolatilityOfContract(
+        fx_rate=fx_on_days,
+        block_value=block_value,
+        daily_pct_vol=daily_pct_vol,
+        instr_ccy_vol=instr_ccy_vol,
+        instr_value_vol=instr_value_vol,
+        vol_scalar=divide(np.full_like(instr_value_vol, daily_cash_target), instr_value_vol),
+    )
+
+
+def daily_cash_target(capital: float, percentage_vol_target: float) -> float:
+    """Base currency a day, from a yearly target in % of capital."""
+    return capital * percentage_vol_target / 100.0 / ROOT_OF_YEAR
+
+
+def as_of_last_row(values: FloatArray, index: BoolArray) -> FloatArray:
+    """Values within their index; after its end those of its last row. Missing values inside stay missing."""
+    rows = np.arange(len(values))[:, None]
+    last = np.maximum.accumulate(np.where(index, rows, -1), axis=0)
+    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
+
+
+def subsystem_position(
+    vol_scalar: FloatArray, combined_forecast: FloatArray, average_absolute_forecast: float
+) -> FloatArray:
+    """Contracts if all capital were in this instrument; `vol_scalar` as of each day."""
+    return vol_scalar * combined_forecast / average_absolute_forecast
+
+
+def smoothed_instrument_weights(fixed: FloatArray, subsystem: FloatArray, index: BoolArray, span: float) -> FloatArray:
+    """Share of capital of each instrument (date x instrument), adding up to 1 over instruments on every day.
+
+    fixed: one weight per instrument, or (date x instrument). An instrument has no weight until it has a position,
+    and then fades in; while none has a position all keep theirs. Given on each instrument's `index`.
+    """
+    present = ~np.isnan(forward_fill(subsystem))
+    nobody = ~present.any(axis=1, keepdims=True)
+    sums = ew_sum(np.where(present | nobody, fixed, 0.0), decay_of_span(span))
+    total = sums.sum(axis=1, keepdims=True)
+    return np.where(index, divide(sums, np.broadcast_to(total, sums.shape)), np.nan)
+
+
+def buffer_around(
+    notional: FloatArray, average_position: FloatArray, index: BoolArray, method: str, size: float
+) -> Buffer:
+    """Edges `size` times the width base on either side of the forward-filled notional position.
+
+    method: `position` measures the width by the position itself, `forecast` by `average_position` (contracts at an
+    average forecast), `none` has no width.
+    """
+    if method == "position":
+        half_width = size * np.abs(notional)
+    elif method == "forecast":
+        half_width = size * np.abs(average_position)
+    else:
+        half_width = np.where(index, 0.0, np.nan)
+    middle, half_width = forward_fill(notional), forward_fill(half_width)
+    return Buffer(
+        lower=np.where(index, middle - half_width, np.nan), upper=np.where(index, middle + half_width, np.nan)
+    )
+
+
+def buffered_position(notional: FloatArray, buffer: Buffer, index: BoolArray, trade_to_edge: bool = True) -> FloatArray:
+    """Whole contracts held at each close by trading into the buffer, before any fill delay.
+
+    Position and edges are forward filled and rounded half to even. It starts at the rounded position of the first
+    day, 0 if missing. Outside the buffer it trades to the nearer edge, or to the position itself.
+    """
+    target, lower, upper = (np.rint(forward_fill(one)) for one in (notional, buffer.lower, buffer.upper))
+    unknown = np.isnan(target) | np.isnan(lower) | np.isnan(upper) | ~index
+    lower[unknown], upper[unknown] = -np.inf, np.inf
+    columns = np.flatnonzero(index.any(axis=0))
+    first = index.argmax(axis=0)[columns]
+    start = np.nan_to_num(target[first, columns], nan=0.0)
+    lower[first, columns] = upper[first, columns] = target[first, columns] = start
+    held = np.zeros(index.shape[1])
+    positions = np.empty(index.shape)
+    if trade_to_edge:
+        for row, (low, high) in enumerate(zip(lower, upper, strict=True)):
+            np.minimum(np.maximum(held, low, out=held), high, out=held)
+            positions[row] = held
+    else:
+        for row, (low, high) in enumerate(zip(lower, upper, strict=True)):
+            held = np.where((held < low) | (held > high), target[row], held)
+            positions[row] = held
+    return np.where(index, positions, np.nan)

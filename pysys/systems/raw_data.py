@@ -1,0 +1,155 @@
+"""From native prices to the daily series that rules and positions read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from pysys.domain.errors import DataError
+from pysys.systems.daily import DailyGrid, business_days
+from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries, MultiplePrices
+from pysys.systems.smoothing import divide, forward_fill, lag
+from pysys.systems.volatility import Volatility
+
+ROOT_OF_YEAR = 16.0  # square root of 256 business days
+SHORTEST_CARRY_YEARS = 1 / 365.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Panel:
+    """A daily series of every instrument: (date x instrument), NaN for missing.
+
+    `index` is True from the first to the last day of each instrument's own series; outside it nothing is defined.
+    """
+
+    values: FloatArray
+    index: BoolArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RawData:
+    """Daily series by name; columns are `codes`, rows are the days of `grid`."""
+
+    codes: tuple[str, ...]
+    grid: DailyGrid
+    price: Panel  # back-adjusted, price units
+    denominator_price: Panel  # of the priced contract, price units
+    daily_returns: Panel  # price units per day
+    daily_returns_vol: Panel  # price units per day
+    annualised_roll: Panel  # price units per year, positive is a gain from holding long
+    raw_carry: Panel  # annualised roll in annual standard deviations
+    norm_return: Panel  # return in yesterday's standard deviations
+    cum_norm_return: Panel
+    asset_class_norm_price: Panel  # cumulated median norm_return of the asset class
+
+
+def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawData:
+    """Every daily series of the instruments, on one grid of business days.
+
+    Raises DataError for an instrument without a single price row.
+    """
+    adjusted_days = [business_days(one.adjusted.times) for one in series]
+    multiple_days = [business_days(one.multiple.times) for one in series]
+    for one, adjusted, multiple in zip(series, adjusted_days, multiple_days, strict=True):
+        if not len(adjusted) or not len(multiple):
+            raise DataError(f"{one.code}: has no price rows; import its prices or leave it out")
+    grid = DailyGrid.covering([(days[0], days[-1]) for days in (*adjusted_days, *multiple_days)])
+    shape = (len(grid), len(series))
+    price, raw_price, roll = (np.empty(shape) for _ in range(3))
+    price_index, raw_index = (np.empty(shape, dtype=bool) for _ in range(2))
+    for column, one in enumerate(series):
+        adjusted, multiple = adjusted_days[column], multiple_days[column]
+        price[:, column] = grid.last_of_day(adjusted, one.adjusted.price)
+        raw_price[:, column] = grid.last_of_day(multiple, one.multiple.price)
+        roll[:, column] = grid.mean_of_day(multiple, annualised_roll_of_rows(one.multiple))
+        price_index[:, column] = grid.index_of(adjusted)
+        raw_index[:, column] = grid.index_of(multiple)
+    returns = price - lag(price)
+    vol = volatility.estimate(returns, price_index)
+    norm_return = returns / lag(vol)
+    cumulated = cumulate_present(norm_return)
+    classes = [one.meta.asset_class for one in series]
+    return RawData(
+        codes=tuple(one.code for one in series),
+        grid=grid,
+        price=Panel(price, price_index),
+        denominator_price=Panel(raw_price, raw_index),
+        daily_returns=Panel(returns, price_index),
+        daily_returns_vol=Panel(vol, price_index),
+        annualised_roll=Panel(roll, raw_index),
+        raw_carry=Panel(roll / (ROOT_OF_YEAR * vol), price_index | raw_index),
+        norm_return=Panel(norm_return, price_index),
+        cum_norm_return=Panel(cumulated, price_index),
+        asset_class_norm_price=Panel(asset_class_price(norm_return, classes, price_index), price_index),
+    )
+
+
+def annualised_roll_of_rows(prices: MultiplePrices) -> FloatArray:
+    """Roll in price units per year, on native rows; positive earns from holding long.
+
+    Missing without both prices, and where they are equal. Contracts less than a day apart count as a day apart.
+    """
+    roll = prices.price - prices.carry
+    roll[roll == 0.0] = np.nan
+    years = _contract_years(prices.carry_contract) - _contract_years(prices.price_contract)
+    close = (years != 0.0) & (np.abs(years) < SHORTEST_CARRY_YEARS)
+    years[close] = np.copysign(SHORTEST_CARRY_YEARS, years[close])
+    return divide(roll, years)
+
+
+def cumulate_present(values: FloatArray) -> FloatArray:
+    """Running sum of the present values; missing where a value is missing."""
+    missing = np.isnan(values)
+    total = np.cumsum(np.where(missing, 0.0, values), axis=0)
+    total[missing] = np.nan
+    return total
+
+
+def asset_class_price(norm_return: FloatArray, classes: Sequence[str], index: BoolArray) -> FloatArray:
+    """Cumulated median normalised return of the class of each instrument, on that instrument's index."""
+    out = np.full_like(norm_return, np.nan)
+    for name in dict.fromkeys(classes):
+        members = [column for column, its_class in enumerate(classes) if its_class == name]
+        total = cumulate_present(_median_of_present(norm_return[:, members])[:, None])
+        out[:, members] = np.where(index[:, members], total, np.nan)
+    return forward_fill_within(out, index)
+
+
+def forward_fill_within(values: FloatArray, index: BoolArray) -> FloatArray:
+    """Missing values of each series filled with its last present one; nothing outside its index."""
+    return np.where(index, forward_fill(values), np.nan)
+
+
+def _contract_years(contract: np.ndarray) -> FloatArray:
+    year, month_and_day = np.divmod(contract, 10_000)
+    return year + month_and_day / 100 / 12
+
+
+def _median_of_present(values: FloatArray) -> FloatArray:
+    """Median across columns of the present values; NaN on rows without any."""
+    ordered = np.sort(values, axis=1)  # NaN sorts last
+    count = np.sum(~np.isnan(values), axis=1)
+    rows = np.arange(len(values))
+    lower = ordered[rows, np.maximum(count - 1, 0) // 2]
+    upper = ordered[rows, np.minimum(count // 2, values.shape[1] - 1)]
+    return np.where(count > 0, (lower + upper) / 2, np.nan)
+
+
+# Names under which a configured rule asks for its data.
+RULE_DATA = {
+    "data.daily_prices": "price",
+    "rawdata.get_daily_prices": "price",
+    "rawdata.daily_denominator_price": "denominator_price",
+    "rawdata.daily_returns": "daily_returns",
+    "rawdata.daily_returns_volatility": "daily_returns_vol",
+    "rawdata.daily_annualised_roll": "annualised_roll",
+    "rawdata.raw_carry": "raw_carry",
+    "rawdata.get_daily_vol_normalised_returns": "norm_return",
+    "rawdata.get_cumulative_daily_vol_normalised_returns": "cum_norm_return",
+    "rawdata.normalised_price_for_asset_class": "asset_class_norm_price",
+}
+DEFAULT_RULE_DATA = "data.daily_prices"
+
+RAW_COLUMNS = tuple(one.name for one in fields(RawData) if one.name not in ("codes", "grid"))
