@@ -159,8 +159,10 @@ def run_command(name: str, parameters: dict[str, str], now: bool, wait: bool) ->
     settings = _settings()
     if name in settings.config.process_configuration_methods and not parameters:
         from pysys.control.process import run_process
+        from pysys.control.runner import Runner
 
-        return _tell(run_process(settings, name, now=now, wait=wait))
+        with Runner(settings) as runner:
+            return _tell(run_process(runner, name, now=now, wait=wait))
     return _run_notebook(settings, name, parameters)
 
 
@@ -196,7 +198,7 @@ def demo(days: int, no_notebooks: bool, fresh: bool) -> int:
     from pysys.control.demo import run_demo
 
     summary = run_demo(settings, days=days, notebooks=not no_notebooks, fresh=fresh, progress=_show_progress)
-    return _sum_up(summary)
+    return _sum_up(settings, summary)
 
 
 @cli.command()
@@ -210,10 +212,13 @@ def replay(first: date, last: date, no_notebooks: bool, fresh: bool) -> int:
     from pysys.control.replay import run_replay
 
     summary = run_replay(settings, first, last, notebooks=not no_notebooks, fresh=fresh, progress=_show_progress)
-    return _sum_up(summary)
+    return _sum_up(settings, summary)
 
 
-def _sum_up(summary: Summary) -> int:
+def _sum_up(settings: Settings, summary: Summary) -> int:
+    from pysys.control.index import refresh_index
+
+    refresh_index(settings)
     for line in summary.lines():
         click.echo(line)
     return 0 if summary.reconciled and not summary.attention else 1

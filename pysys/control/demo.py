@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from pysys.broker.paper.synthetic import DEMO_INSTRUMENTS
 from pysys.config import Settings
 from pysys.control.opening import open_desk
-from pysys.control.rehearsal import Plan, Progress, Summary, rehearsal_settings, rehearse, start_clock
+from pysys.control.rehearsal import Plan, Progress, Summary, name_environment, rehearsal_settings, rehearse, start_clock
 from pysys.data.historical import download_history
 from pysys.data.multiple import initialise_prices
 from pysys.data.parameter_tables import read_instruments_and_rolls
@@ -40,6 +40,7 @@ def _fill(settings: Settings, first: date, progress: Progress) -> None:
     engine = connect(settings.database_url)
     migrate(engine)
     store = Store(settings.database_url, Author("demo"), engine=engine)
+    name_environment(settings, store, "demo")
     instruments, rolls = read_instruments_and_rolls(
         settings.parameters / "instruments.csv", settings.parameters / "rolls.csv"
     )

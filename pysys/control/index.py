@@ -7,7 +7,9 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
+from pysys.config import Settings
 from pysys.control.files import write_whole
+from pysys.store.database import NoDatabase, require_current
 from pysys.store.runs import Run
 from pysys.store.unit import Store
 
@@ -98,3 +100,15 @@ def _summary(folder: Path) -> str:
     except (ValueError, KeyError, TypeError):
         return ' <span class="error">summary.json cannot be read</span>'
     return f'<pre class="quiet">{escape(chr(10).join(str(line) for line in lines))}</pre>'
+
+
+def refresh_index(settings: Settings) -> None:
+    """Rewrite the index of the system's own outputs, also when it has no database yet and only rehearsals to show."""
+    store = Store(settings.database_url)
+    try:
+        require_current(store.engine)
+        write_index(settings.outputs, store)
+    except NoDatabase:
+        write_whole(settings.outputs / "index.html", render_index([], settings.outputs))
+    finally:
+        store.close()

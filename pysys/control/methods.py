@@ -73,7 +73,7 @@ def run_method(desk: Desk, name: str, parameters: Mapping[str, object], *, proce
             unit.commit()
         error = None
     except Exception as problem:
-        error = one_line(f"{type(problem).__name__}: {problem}")
+        error = one_line(f"{type(problem).__name__}: {problem}".rstrip(": "))
     finally:
         outcome = entry.close(error)
     return outcome

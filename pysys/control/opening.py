@@ -19,8 +19,8 @@ from pysys.store.unit import Store
 
 SYNTHETIC_FIRST_DAY = date(2018, 1, 2)
 SYNTHETIC_AHEAD = timedelta(days=40)  # sessions made beyond today
+PRODUCTION = "production"
 STORED_BEHIND = timedelta(days=120)  # of stored prices a paper exchange keeps at hand
-STORED_AHEAD = timedelta(days=10)
 
 
 def exchange_database(settings: Settings) -> Path:
@@ -36,6 +36,7 @@ def open_desk(settings: Settings, author: Author) -> Desk:
     engine = connect(settings.database_url)
     require_current(engine)
     store = Store(settings.database_url, author, engine=engine)
+    _check_environment(settings, store)
     settings.state.mkdir(parents=True, exist_ok=True)
     clock = open_clock(settings)
     config = settings.config
@@ -49,6 +50,26 @@ def open_desk(settings: Settings, author: Author) -> Desk:
         **({"account": config.broker_account} if config.broker_account else {}),
     )
     return Desk(config, store, broker, clock, settings.home)
+
+
+def _check_environment(settings: Settings, store: Store) -> None:
+    """Refuse a database that was made for another broker, base currency or kind of time."""
+    with store.read() as unit:
+        found = unit.runs.environment()
+    config = settings.config
+    simulated = config.clock == "exchange"
+    if found is None:
+        return
+    if (found.broker, found.base_currency) != (config.broker, config.base_currency):
+        raise ConfigError(
+            f"The database belongs to broker {found.broker} and base currency {found.base_currency}; the configuration "
+            f"says {config.broker} and {config.base_currency}. Correct it, or set database_url to another."
+        )
+    if simulated is (found.name == PRODUCTION):
+        kind = "simulated" if simulated else "the machine's"
+        raise ConfigError(
+            f"The database is for {found.name}, but the clock is {kind}. Correct clock, or set database_url to another."
+        )
 
 
 def open_clock(settings: Settings) -> Clock:
@@ -71,9 +92,7 @@ def _market(settings: Settings, now: datetime) -> Market:
             first_day=SYNTHETIC_FIRST_DAY,
             last_day=(now + SYNTHETIC_AHEAD).astimezone(UTC).date(),
         )
-    return stored_market(
-        _prices_url(config), config.base_currency, config.paper_seed, now - STORED_BEHIND, now + STORED_AHEAD
-    )
+    return stored_market(_prices_url(config), config.base_currency, config.paper_seed, now - STORED_BEHIND)
 
 
 def _prices_url(config: Config) -> str:

@@ -11,9 +11,8 @@ from pysys.clock import SystemClock
 from pysys.config import Config, Settings
 from pysys.control.ledger import LEASE_LASTS, new_run_id, process_lease
 from pysys.control.notebooks import find_notebook
-from pysys.control.opening import open_desk
 from pysys.control.outcome import RunOutcome
-from pysys.control.runner import RUNNER, Runner
+from pysys.control.runner import Runner
 from pysys.desk import Desk
 from pysys.domain.errors import ConfigError, NotAllowedNow
 from pysys.domain.process_rules import (
@@ -32,7 +31,6 @@ from pysys.domain.process_rules import (
     runs_once,
 )
 from pysys.store.machine import host_name, this_process
-from pysys.store.repository import Author
 from pysys.store.runs import RunStatus
 from pysys.store.unit import Store
 
@@ -120,7 +118,7 @@ def process_facts(
     )
 
 
-def run_process(settings: Settings, name: str, *, now: bool = False, wait: bool = False) -> list[RunOutcome]:
+def run_process(runner: Runner, name: str, *, now: bool = False, wait: bool = False) -> list[RunOutcome]:
     """Run a process: all its methods, until each has had its executions or the window ends. Returns every outcome.
 
     A method that fails does not stop the others. `wait` polls until it may start, as long as that can still come.
@@ -128,15 +126,12 @@ def run_process(settings: Settings, name: str, *, now: bool = False, wait: bool 
 
     Raises NotAllowedNow with the reason when it may not start.
     """
+    settings, desk = runner.settings, runner.desk
     methods = method_runs(settings, name)
-    desk = open_desk(settings, Author(RUNNER))
-    try:
-        if not now:
-            _wait_for_start(settings, desk, name, methods, wait)
-        with _lease(desk, name), Runner(settings, desk) as runner:
-            return _Round(desk, name, methods, runner, _stop_time(settings, desk, name)).run(once=now)
-    finally:
-        desk.store.close()
+    if not now:
+        _wait_for_start(settings, desk, name, methods, wait)
+    with _lease(desk, name):
+        return _Round(desk, name, methods, runner, _stop_time(settings, desk, name)).run(once=now)
 
 
 def _wait_for_start(settings: Settings, desk: Desk, name: str, methods: Sequence[MethodRun], wait: bool) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+from pysys.broker.paper.clock import ExchangeClock
+from pysys.clock import SystemClock
 from pysys.config import Settings, load_settings
 from pysys.control.environment import kernel_environment
 from pysys.control.files import write_whole
@@ -24,7 +27,8 @@ from pysys.desk import Desk
 from pysys.reports.pandl import pandl_report
 from pysys.reports.reconcile import reconcile_report
 from pysys.store.repository import Author
-from pysys.store.runs import RunStatus
+from pysys.store.runs import Environment, RunStatus
+from pysys.store.unit import Store
 
 STACK_HANDLER_STOPS = time(23, 35)
 
@@ -134,7 +138,7 @@ def rehearse(plan: Plan, *, fresh: bool, progress: Progress) -> Summary:
 
     A step that fails is written down and the day goes on, as it would in production.
     """
-    started = datetime.now(UTC)
+    started = monotonic()
     settings = plan.settings
     if fresh and settings.outputs.exists():
         shutil.rmtree(settings.outputs)
@@ -147,8 +151,7 @@ def rehearse(plan: Plan, *, fresh: bool, progress: Progress) -> Summary:
     desk = open_desk(settings, Author("rehearsal"))
     try:
         attention = _run_days(plan, desk, progress)
-        seconds = (datetime.now(UTC) - started).total_seconds()
-        summary = _sum_up(plan, desk, attention, seconds)
+        summary = _sum_up(plan, desk, attention, monotonic() - started)
     finally:
         desk.store.close()
     return summary
@@ -227,9 +230,15 @@ def _sum_up(plan: Plan, desk: Desk, attention: Sequence[str], seconds: float) ->
 
 def start_clock(settings: Settings, day: date) -> None:
     """Set the simulated time to just before the first step of `day`, if it was never set."""
-    from pysys.broker.paper.clock import ExchangeClock
-
     settings.state.mkdir(parents=True, exist_ok=True)
     clock = ExchangeClock(exchange_database(settings))
     clock.set_start(datetime.combine(day, TRADING_DAY[0].at, UTC) - timedelta(minutes=1))
     clock.close()
+
+
+def name_environment(settings: Settings, store: Store, name: str) -> None:
+    """Write into a new database what it is for."""
+    config = settings.config
+    with store.write() as unit:
+        unit.runs.put_environment(Environment(name, config.broker, config.base_currency, SystemClock().now()))
+        unit.commit()

@@ -3,12 +3,14 @@
 from datetime import UTC, date, datetime, time
 
 from pysys.config import Settings
-from pysys.control.rehearsal import Plan, Progress, Summary, rehearsal_settings, rehearse, start_clock
+from pysys.control.rehearsal import Plan, Progress, Summary, name_environment, rehearsal_settings, rehearse, start_clock
 from pysys.data.archive import copy_past, priced_days
 from pysys.domain.errors import ConfigError
 from pysys.store.database import connect, migrate, require_current
 from pysys.store.repository import Author
 from pysys.store.unit import Store
+
+ALREADY_CHECKED = 1e9  # stored prices passed the spike gate when they were stored, and nobody is here to decide again
 
 
 def run_replay(
@@ -29,13 +31,15 @@ def run_replay(
             "`pysys import-prices DIR`, or choose other days."
         )
     name = f"replay-{first}-{last}"
-    own = rehearsal_settings(settings, name, {"paper_market": "stored", "paper_prices_url": archive})
+    stored = {"paper_market": "stored", "paper_prices_url": archive, "max_price_spike": ALREADY_CHECKED}
+    own = rehearsal_settings(settings, name, stored)
 
     def prepare(fresh_settings: Settings) -> None:
         start_clock(fresh_settings, days[0])
         engine = connect(fresh_settings.database_url)
         migrate(engine)
         store = Store(fresh_settings.database_url, Author("replay"), engine=engine)
+        name_environment(fresh_settings, store, "replay")
         midnight = datetime.combine(days[0], time(), UTC)
         copy_past(archive, store, midnight, lambda code: progress(0, 1, f"copying prices of {code}"))
         store.close()

@@ -230,7 +230,7 @@ def _run_cells(engine: Any, request: _Request, kernel: Any) -> tuple[str | None,
     try:
         engine.execute(request.source, request.running, request.parameters, kernel, variables)
     except engine.PapermillExecutionError as error:
-        return one_line(f"{error.ename}: {error.evalue}"), True
+        return one_line(f"{error.ename}: {error.evalue}".rstrip(": ")), True
     except engine.DeadKernelError:
         return "The kernel ended while the notebook ran.", True
     except engine.KernelNeverStarted as error:

@@ -17,17 +17,17 @@ from pysys.store.unit import Store
 CONTRACT_HISTORY = timedelta(days=400)  # of single contracts; adjusted and multiple prices are kept whole
 
 
-def stored_market(url: str, base_currency: str, seed: int, since: datetime, until: datetime) -> StoredMarket:
-    """A market over the prices stored at `url`, stamped in [since, until).
+def stored_market(url: str, base_currency: str, seed: int, since: datetime) -> StoredMarket:
+    """A market over the prices stored at `url` from `since` on.
 
-    Raises DataError when the database has no contract prices in that time.
+    Raises DataError when the database has no contract prices from then on.
     """
     with Store(url).read() as unit:
         instruments = {one.code: one for one in unit.markets.instruments()}
         rolls = unit.markets.all_roll_parameters()
         priced = sorted({key.code for key in unit.prices.series(SeriesKind.MULTIPLE)})
     prices: dict[Contract, StoredPrices] = {}
-    with bulk_reader(url, since=to_microseconds(since), before=to_microseconds(until)) as reader:
+    with bulk_reader(url, since=to_microseconds(since)) as reader:
         for code in priced:
             daily = reader.contract_bars(code, daily=True)
             intraday = reader.contract_bars(code, daily=False)
@@ -37,7 +37,7 @@ def stored_market(url: str, base_currency: str, seed: int, since: datetime, unti
                     prices[contract] = stored
         fx = {code: FxRows(rows.times, rows.price) for code, rows in reader.fx().items()}
     if not prices:
-        raise DataError(f"There are no stored contract prices from {since:%Y-%m-%d} to {until:%Y-%m-%d} to trade on.")
+        raise DataError(f"There are no stored contract prices from {since:%Y-%m-%d} on to trade on.")
     return StoredMarket(prices, instruments, rolls, _in_base(fx, base_currency), base_currency=base_currency, seed=seed)
 
 

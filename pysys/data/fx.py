@@ -82,10 +82,18 @@ def _write(
             unit.prices.release(key, last)
             outcome = OutcomeRow(key, moment, PriceOutcome.NEW_ROWS, added)
         else:
-            outcome = OutcomeRow(key, moment, PriceOutcome.NONE_EXPECTED)
+            outcome = _without_rows(key, last, moment)
         unit.prices.record_outcomes([outcome])
         unit.commit()
     return SeriesUpdate(outcome, last)
+
+
+def _without_rows(key: SeriesKey, last: int | None, moment: datetime) -> OutcomeRow:
+    """A rate is missing once a whole business day has passed since the latest one."""
+    if last is not None and np.busday_count(to_moment(last).date(), moment.date()) > 1:
+        detail = f"no rate since {to_moment(last):%Y-%m-%d}"
+        return OutcomeRow(key, moment, PriceOutcome.MISSING, 0, detail)
+    return OutcomeRow(key, moment, PriceOutcome.NONE_EXPECTED)
 
 
 def _as_bars(rows: PriceRows) -> ContractBars:

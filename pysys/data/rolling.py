@@ -202,6 +202,10 @@ class RollStatusResult:
         rows += [{"instrument": code, "detail": detail} for code, detail in self.failures.items()]
         return pd.DataFrame(rows, columns=_COLUMNS)
 
+    def summary(self) -> dict[str, str]:
+        """What was done, by instrument; those nothing was done about are left out."""
+        return {one.check.instrument: one.error or one.done for one in self.actions if one.error or one.done}
+
     def raise_if_incomplete(self) -> None:
         """Raise UpdateIncomplete naming what failed, and what is about to expire with a position."""
         failed = [f"{code}: {detail}" for code, detail in self.failures.items()]
@@ -260,13 +264,15 @@ def _table_row(action: RollAction) -> dict[str, object]:
     }
 
 
-def update_roll_status(desk: Desk, *, mode: Literal["suggest", "auto"] = "suggest") -> RollStatusResult:
+def update_roll_status(desk: Desk, mode: Literal["suggest", "auto"] | None = None) -> RollStatusResult:
     """Judge the roll of every active instrument with multiple prices; in mode `auto`, do what is due.
 
+    mode: `auto_roll` of the configuration when None.
     Due is the day in the roll calendar `plan` for the priced contract, or else expiry plus the roll offset, on the
     UTC date. Near it a held contract goes to Passive, from it on to Force, just before expiry to Force_Outright; a
     flat one rolls when due. What only liquidity suggests is never done unasked.
     """
+    automatic = (desk.config.auto_roll if mode is None else mode) == "auto"
     with desk.store.read() as unit:
         having = {key.code for key in unit.prices.series(SeriesKind.MULTIPLE)}
         codes = [one.code for one in unit.markets.instruments() if one.code in having]
@@ -279,7 +285,7 @@ def update_roll_status(desk: Desk, *, mode: Literal["suggest", "auto"] = "sugges
             logger.exception("%s: its roll could not be judged", code)
             failures[code] = str(error) or type(error).__name__
             continue
-        actions.append(_carry_out(desk, check) if mode == "auto" else RollAction(check))
+        actions.append(_carry_out(desk, check) if automatic else RollAction(check))
     actions.sort(key=lambda one: one.check.situation.days_to_due)
     return RollStatusResult(actions, failures)
 

@@ -57,6 +57,11 @@ class SamplingResult:
         columns = ["instrument", "contract", "expiry", "expiry_source", "sampling", "change", "outcome", "detail"]
         return pd.DataFrame(rows, columns=columns)
 
+    def summary(self) -> dict[str, int]:
+        """How many contracts were looked at, are sampled, and how many instruments failed."""
+        sampled = sum(one.listed.sampling for one in self.contracts)
+        return {"contracts": len(self.contracts), "sampled": sampled, "failed": len(self.failures)}
+
     def raise_if_incomplete(self) -> None:
         """Raise UpdateIncomplete naming the instruments that failed."""
         if self.failures:

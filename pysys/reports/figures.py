@@ -15,7 +15,8 @@ _LINES = (("#2a6f97", "-"), ("#c2410c", "--"), ("#2f855a", ":"), ("#805ad5", "-.
 MOST_BARS = 40
 
 
-def _axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """An empty chart of this size in inches, in the house style."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -37,7 +38,7 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, ylabel: str, b
     if len(known) > MOST_BARS:
         title += f" (the lowest and highest {MOST_BARS // 2} of {len(known)})"
         known = known[: MOST_BARS // 2] + known[-MOST_BARS // 2 :]
-    figure, axes = _axes(8, max(2.2, 0.9 + 0.28 * len(known)), title)
+    figure, axes = new_axes(8, max(2.2, 0.9 + 0.28 * len(known)), title)
     sizes, names = [v for v, _ in known], [k for _, k in known]
     rows = range(len(known))
     axes.barh(rows, sizes, color=[GAIN if v >= 0 else LOSS for v in sizes], height=0.7)
@@ -55,7 +56,7 @@ def bars(values: Mapping[str, float], *, title: str, xlabel: str, ylabel: str, b
 
 def lines(times: Sequence[datetime], series: Mapping[str, Sequence[float]], *, title: str, ylabel: str) -> Figure:
     """Lines over time (UTC), a legend when there is more than one."""
-    figure, axes = _axes(8, 3.4, title)
+    figure, axes = new_axes(8, 3.4, title)
     days = [date2num(moment.astimezone(UTC)) for moment in times]
     for (colour, dashes), (name, values) in zip(_LINES, series.items(), strict=False):
         axes.plot(

@@ -235,8 +235,11 @@ def _process_exceptions(processes: pd.DataFrame) -> list[tuple[str, str]]:
     for row in _records(processes):
         if row["status"] != "GO":
             found.append(("process not on GO", f"{row['process']} is on {row['status']}"))
-        if not row["running"] and not row["finished in last day"]:
+        if _moment(row["last start (UTC)"]) is not None and not row["running"] and not row["finished in last day"]:
             found.append(("process not finished in the last day", str(row["process"])))
+    never = [row["process"] for row in _records(processes) if _moment(row["last start (UTC)"]) is None]
+    if never:
+        found.append(("processes that never ran", _join(never)))
     return found
 
 

@@ -1,18 +1,19 @@
 """Many price rows at once.
 
 Writing happens on the connection of the unit of work, so that prices, contracts and calendars of an instrument land
-together: batched inserts on SQLite, COPY on PostgreSQL. Reading opens one ADBC connection and takes Arrow columns
-from it, on one consistent view of the database however many series are read.
+together: batched inserts on SQLite, COPY on PostgreSQL. Reading takes one consistent view of the database, however
+many series are read: Arrow columns through ADBC from PostgreSQL, rows straight into arrays from SQLite.
 
-SQLite has no column types ADBC could trust: it infers them from the first batch of rows, so a column that starts with
-NULLs would read as integers and fail at the first price. Missing prices therefore leave SQLite as infinity, which
-no stored price is, and become NaN here.
+SQLite is never opened through ADBC: its driver brings a SQLite library of its own, and two of them in one process
+undo each other's file locks. The second one then takes itself for the last user of the database when it closes, and
+deletes the write-ahead log under the first, with everything committed to it since.
 """
 
 import io
+import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from contextlib import closing, contextmanager
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,6 @@ from pysys.domain.contracts import Contract
 from pysys.domain.errors import DataError
 from pysys.domain.prices import ContractBars, MultipleRows, PriceRows
 
-_READ_BATCH = 65_536
 _WRITE_BATCH = 20_000
 
 Columns = dict[str, npt.NDArray[Any]]
@@ -77,11 +77,10 @@ def _copy(connection: Connection, table: str, columns: Columns) -> None:
 class BulkReader:
     """Series as arrays. Series that do not exist are absent from the answers; empty ones are empty."""
 
-    def __init__(self, cursor: Any, *, sqlite: bool, since: int | None = None, before: int | None = None) -> None:
-        self._cursor = cursor
-        self._sqlite = sqlite
-        self._since = since
-        self._before = before
+    def __init__(self, select: "_Select", since: int | None = None, before: int | None = None) -> None:
+        self._select = select
+        self._span = "" if since is None else f" AND time >= {int(since)}"
+        self._span += "" if before is None else f" AND time < {int(before)}"
 
     def multiple(self, instruments: Sequence[str]) -> dict[str, MultipleRows]:
         """Multiple prices by instrument."""
@@ -110,53 +109,73 @@ class BulkReader:
         self, table: str, names: list[str], kind: str, codes: Sequence[str] | None
     ) -> dict[tuple[str, str], list[npt.NDArray[Any]]]:
         """Columns time and `names` of each series of a kind, by (code, contract)."""
-        wanted = None if codes is None else set(codes)
-        listed = self._query(
-            f"SELECT id, code, contract FROM price_series WHERE kind = '{kind}' ORDER BY id"  # noqa: S608
-        ).to_pylist()
-        series = [one for one in listed if wanted is None or one["code"] in wanted]
+        series = [one for one in self._select.series(kind) if codes is None or one[1] in codes]
         if not series:
             return {}
-        chosen = ", ".join(str(int(one["id"])) for one in series)
-        shown = ", ".join(["time", *(self._shown(name) for name in names)])
-        found = self._query(
-            f"SELECT series_id, {shown} FROM {table} WHERE series_id IN ({chosen}){self._span()} "  # noqa: S608
-            "ORDER BY series_id, time"
+        chosen = ", ".join(str(series_id) for series_id, _, _ in series)
+        ids, *columns = self._select.columns(
+            table, ["series_id", "time", *names], f"series_id IN ({chosen}){self._span} ORDER BY series_id, time"
         )
-        ids = _array("series_id", found)
-        columns = [_array(name, found) for name in ["time", *names]]
-        return {
-            (one["code"], one["contract"]): [
-                column[np.searchsorted(ids, one["id"]) : np.searchsorted(ids, one["id"], side="right")]
-                for column in columns
-            ]
-            for one in series
-        }
+        found = {}
+        for series_id, code, contract in series:
+            rows = slice(*np.searchsorted(ids, [series_id, series_id + 1]))
+            found[code, contract] = [column[rows] for column in columns]
+        return found
 
-    def _span(self) -> str:
-        since = "" if self._since is None else f" AND time >= {int(self._since)}"
-        return since + ("" if self._before is None else f" AND time < {int(self._before)}")
 
-    def _shown(self, name: str) -> str:
-        if self._sqlite and not _is_whole(name):
-            return f"coalesce({name}, 9e999) AS {name}"
-        return name
+class _Select(Protocol):
+    """Reads within one transaction."""
 
-    def _query(self, statement: str) -> pa.Table:
-        self._cursor.execute(statement)
-        return self._cursor.fetch_arrow_table()
+    def series(self, kind: str) -> list[tuple[int, str, str]]:
+        """Id, code and contract of every series of a kind."""
+        ...
+
+    def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
+        """One array per name, int64 for times, ids and contracts, float64 with NaN for the rest."""
+        ...
+
+
+class _SqliteSelect:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def series(self, kind: str) -> list[tuple[int, str, str]]:
+        found = self._connection.execute("SELECT id, code, contract FROM price_series WHERE kind = ?", (kind,))
+        return found.fetchall()
+
+    def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
+        """A missing price travels as infinity, which no stored price is, because None does not fit an array."""
+        shown = ", ".join(name if _is_whole(name) else f"coalesce({name}, 9e999)" for name in names)
+        kinds = np.dtype([(name, np.int64 if _is_whole(name) else np.float64) for name in names])
+        found = self._connection.execute(f"SELECT {shown} FROM {table} WHERE {condition}")  # noqa: S608
+        rows = np.fromiter(found, dtype=kinds)
+        return [_priced(rows[name]) for name in names]
+
+
+class _PostgresqlSelect:
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def series(self, kind: str) -> list[tuple[int, str, str]]:
+        self._cursor.execute(f"SELECT id, code, contract FROM price_series WHERE kind = '{kind}'")  # noqa: S608
+        return [(row["id"], row["code"], row["contract"]) for row in self._cursor.fetch_arrow_table().to_pylist()]
+
+    def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
+        self._cursor.execute(f"SELECT {', '.join(names)} FROM {table} WHERE {condition}")  # noqa: S608
+        found = self._cursor.fetch_arrow_table()
+        return [
+            np.array(found.column(name).to_numpy(), dtype=np.int64 if _is_whole(name) else np.float64) for name in names
+        ]
 
 
 def _is_whole(name: str) -> bool:
     return name in ("time", "series_id") or name.endswith("_contract")
 
 
-def _array(name: str, found: pa.Table) -> npt.NDArray[Any]:
-    column = found.column(name)
-    if _is_whole(name):
-        return np.asarray(column.to_numpy()).astype(np.int64, copy=False)
-    values = np.array(column.to_numpy(), dtype=np.float64)
-    values[np.isinf(values)] = np.nan
+def _priced(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    values = np.ascontiguousarray(values)
+    if values.dtype.kind == "f":
+        values[np.isinf(values)] = np.nan
     return values
 
 
@@ -167,23 +186,19 @@ def bulk_reader(url: str, *, since: int | None = None, before: int | None = None
     It reads rows stamped in [since, before), microseconds UTC; all there are when None.
     """
     parsed = make_url(url)
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite:
-        import adbc_driver_sqlite.dbapi
+    if parsed.get_backend_name() == "sqlite":
+        with closing(sqlite3.connect(parsed.database or "", timeout=30, isolation_level=None)) as connection:
+            connection.execute("PRAGMA query_only = ON")
+            connection.execute("PRAGMA cache_size = -65536")
+            connection.execute("BEGIN")
+            yield BulkReader(_SqliteSelect(connection), since, before)
+        return
+    import adbc_driver_postgresql.dbapi as adbc
 
-        connected = adbc_driver_sqlite.dbapi.connect(parsed.database, autocommit=True)
-    else:
-        import adbc_driver_postgresql.dbapi
-
-        address = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
-        connected = adbc_driver_postgresql.dbapi.connect(address, autocommit=True)
-    with connected as connection, connection.cursor() as cursor:
-        if sqlite:
-            cursor.execute("PRAGMA busy_timeout = 30000")
-            cursor.execute("PRAGMA cache_size = -65536")
-            cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_READ_BATCH)})
-        cursor.execute("BEGIN" if sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    address = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    with adbc.connect(address, autocommit=True) as connected, connected.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         try:
-            yield BulkReader(cursor, sqlite=sqlite, since=since, before=before)
+            yield BulkReader(_PostgresqlSelect(cursor), since, before)
         finally:
             cursor.execute("ROLLBACK")

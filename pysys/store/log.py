@@ -124,6 +124,7 @@ class LogHandler(logging.Handler):
         self._wake = threading.Condition()
         self._writing = False
         self._closed = False
+        self._failing = False
         self._complained = False
         self._thread = threading.Thread(target=self._work, name="log writer", daemon=True)
         self._thread.start()
@@ -163,12 +164,14 @@ class LogHandler(logging.Handler):
             written = self._write(batch)
             with self._wake:
                 self._writing = False
+                self._failing = not written
                 if not written and self._closed:
                     return
                 if not written:
                     self._waiting.extendleft(reversed(batch))
-                    self._wake.wait(1.0)
                 self._wake.notify_all()
+                if not written:
+                    self._wake.wait(1.0)
 
     def _write(self, batch: Sequence[LogEntry]) -> bool:
         try:
@@ -183,12 +186,12 @@ class LogHandler(logging.Handler):
         return True
 
     def flush(self, timeout: float = 5.0) -> None:
-        """Wait until everything logged so far is in the database, at most `timeout` seconds."""
+        """Wait until all logged so far is in the database, at most `timeout` seconds and not while it refuses."""
         deadline = time.monotonic() + timeout
         with self._wake:
             while self._waiting or self._writing:
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._thread.is_alive():
+                if left <= 0 or self._failing or not self._thread.is_alive():
                     return
                 self._wake.wait(left)
 

@@ -223,7 +223,7 @@ class Markets(Repository):
         return [_status(row._mapping) for row in self.connection.execute(query)]
 
     def record_roll_status(self, status: RollStatus) -> None:
-        """Append to the history; whether the move is allowed is the caller's to check. Raises ValueError without a time."""
+        """Append to the history; the caller has checked that the move is allowed. Raises ValueError without a time."""
         if status.time is None:
             raise ValueError(f"{status.instrument}: a roll state is recorded with the time it was set")
         self.connection.execute(

@@ -173,9 +173,9 @@ class Prices(Repository):
         """The contract series of an instrument, of both frequencies, become exactly these; how many rows."""
         kinds = (SeriesKind.CONTRACT_DAILY, SeriesKind.CONTRACT_INTRADAY)
         for key, rows in series.items():
-            _check(key, rows)
             if key.code != instrument or key.kind not in kinds:
                 raise ValueError(f"{key} is not a contract series of {instrument}")
+            _check(key, rows)
         known = self._contract_series_ids(instrument)
         table = schema.contract_prices
         for batch in _batches(list(known.values())):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pysys.config import Settings, load_settings
+from pysys.control.nursery import Nursery
 from pysys.control.runner import Runner
 from pysys.control.setup import initialise
 from pysys.store.unit import Store
@@ -55,14 +56,18 @@ class System:
     def store(self) -> Store:
         return self.runner.desk.store
 
+    @property
+    def nursery(self) -> Nursery:
+        return self.runner._open_nursery()
+
     def notebook(self, name: str, *cells: str, parameters: str | None = None) -> str:
         write_notebook(self.settings.notebooks / "processes" / f"{name}.ipynb", cells, parameters)
         return name
 
-    def configured(self, **changes: Any) -> Iterator[Runner]:
+    def configured(self, **changes: Any) -> Runner:
         """A runner of the same system with other settings and the same kernels."""
         settings = with_changes(self.settings, **changes)
-        return Runner(settings, self.runner.desk, self.runner._nursery)
+        return Runner(settings, self.runner.desk, self.nursery)
 
 
 def with_changes(settings: Settings, **changes: Any) -> Settings:

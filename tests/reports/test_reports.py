@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import BUND_JUN, GOLD_APR, GOLD_JUN, House, monday, open_house, tuesday, two_days
 from matplotlib.figure import Figure
 
 from pysys.broker.port import OrderTicket, OrderType
+from pysys.config import Config
 from pysys.domain.errors import ConfigError
 from pysys.domain.orders import ROLL_PSEUDO_STRATEGY, Leg
 from pysys.domain.overrides import Override
@@ -26,6 +26,7 @@ from pysys.reports.roll import relative_volumes, roll_report
 from pysys.reports.status import status_report
 from pysys.reports.trades import trades_report
 from pysys.store.prices import SeriesKey, SeriesKind
+from tests.reports.report_world import BUND_JUN, GOLD_APR, GOLD_JUN, House, monday, open_house, tuesday, two_days
 
 REPORTS = [status_report, roll_report, trades_report, pandl_report, reconcile_report]
 CENT = 0.005
@@ -424,3 +425,26 @@ def test_ages_are_listed_oldest_first(house):
         assert report.table(heading)["last update (UTC)"].is_monotonic_increasing
     assert report.table("Optimal positions")["instrument"].tolist() == ["BUND", "GOLD"]
     assert set(report.table("Adjusted and FX prices")["name"]) == {"GOLD", "BUND", "EURUSD"}
+
+
+def test_processes_show_window_dependency_and_when_they_last_ran(house):
+    settings = {
+        "process_configuration_methods": {"run_systems": {}, "run_reports": {}, "run_backups": {}},
+        "process_configuration_start_time": {"default": "00:01", "run_systems": "20:05"},
+        "process_configuration_stop_time": {"default": "23:50"},
+        "process_configuration_previous_process": {"run_reports": "run_systems"},
+    }
+    house.config = Config.model_validate(settings)
+    now = house.clock.now()
+    with house.store.write() as unit:
+        unit.runs.process_started("run_systems", now - timedelta(minutes=20))
+        unit.runs.process_ended("run_systems", now - timedelta(minutes=10))
+        unit.runs.process_started("run_reports", now - timedelta(minutes=5))
+        unit.commit()
+    report = status_report(house.desk)
+    processes = report.table("Processes").set_index("process")
+    assert processes["running"].to_dict() == {"run_backups": False, "run_reports": True, "run_systems": False}
+    assert processes.loc["run_systems", "window"] == "20:05 to 23:50 UTC"
+    assert processes.loc["run_systems", "finished in last day"]
+    assert processes.loc["run_reports", "previous finished"]
+    assert report.data["exceptions"] == ["processes that never ran: run_backups"]

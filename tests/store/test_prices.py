@@ -89,6 +89,19 @@ def test_multiple_rows_survive_a_column_that_starts_empty(gold: Store) -> None:
     assert read["GOLD"].price_contract.dtype == np.int64
 
 
+def test_what_is_committed_after_a_bulk_read_is_there_for_everybody(gold: Store) -> None:
+    for count in (1, 2, 3):
+        with gold.write() as unit:
+            unit.prices.replace(SeriesKey(SeriesKind.FX, "EUR"), PriceRows(stamps(count), np.ones(count)))
+            unit.commit()
+        with bulk_reader(gold.url) as reader:
+            assert len(reader.fx()["EUR"]) == count
+    somebody_else = Store(gold.url)
+    with somebody_else.read() as unit:
+        assert len(unit.prices.fx("EUR")) == 3
+    somebody_else.close()
+
+
 def test_a_row_is_stored_once_and_a_duplicate_refuses_the_whole_batch(gold: Store) -> None:
     key = contract_key(JUN, daily=True)
     with gold.write() as unit:
@@ -148,6 +161,18 @@ def test_the_adjusted_price_shifts_as_a_whole_and_missing_stays_missing(gold: St
         unit.commit()
     with gold.read() as unit:
         np.testing.assert_array_equal(unit.prices.adjusted("GOLD").price, [1.5, np.nan, 3.5])
+
+
+def test_contract_series_are_replaced_together(gold: Store) -> None:
+    gone, kept = contract_key(Contract("GOLD", "20240400"), daily=True), contract_key(JUN, daily=True)
+    hourly = contract_key(JUN, daily=False)
+    with gold.write() as unit:
+        unit.prices.replace_contracts("GOLD", {gone: bars([1.0]), kept: bars([1.0, 2.0])})
+        assert unit.prices.replace_contracts("GOLD", {kept: bars([5.0]), hourly: bars([6.0, 7.0])}) == 3
+        assert [unit.prices.row_count(key) for key in (gone, kept, hourly)] == [0, 1, 2]
+        assert unit.prices.contract_bars(JUN, daily=False).final.tolist() == [6.0, 7.0]
+        with pytest.raises(ValueError, match="not a contract series of GOLD"):
+            unit.prices.replace_contracts("GOLD", {SeriesKey(SeriesKind.FX, "EUR"): bars([1.0])})
 
 
 def test_refused_rows_wait_for_one_decision(gold: Store) -> None:
