@@ -19,7 +19,7 @@ from pysys.domain.errors import ConfigError, PysysError
 if TYPE_CHECKING:
     from pysys.config import Settings
     from pysys.control.outcome import RunOutcome
-    from pysys.control.rehearsal import Summary
+    from pysys.rehearsal.days import Summary
 
 UNEXPECTED = 1
 WRONG_USAGE = 2
@@ -195,7 +195,7 @@ def _tell(outcomes: Sequence[RunOutcome]) -> int:
 def demo(days: int, no_notebooks: bool, fresh: bool) -> int:
     """Whole trading days on a synthetic market with the paper broker."""
     settings = _settings()
-    from pysys.control.demo import run_demo
+    from pysys.rehearsal.demo import run_demo
 
     summary = run_demo(settings, days=days, notebooks=not no_notebooks, fresh=fresh, progress=_show_progress)
     return _sum_up(settings, summary)
@@ -209,7 +209,7 @@ def demo(days: int, no_notebooks: bool, fresh: bool) -> int:
 def replay(first: date, last: date, no_notebooks: bool, fresh: bool) -> int:
     """Run production days again over stored prices with the paper broker."""
     settings = _settings()
-    from pysys.control.replay import run_replay
+    from pysys.rehearsal.replay import run_replay
 
     summary = run_replay(settings, first, last, notebooks=not no_notebooks, fresh=fresh, progress=_show_progress)
     return _sum_up(settings, summary)

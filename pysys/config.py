@@ -89,7 +89,7 @@ class Config(_Section):
     ib_port: int = 4001
     ib_idoffset: int = 100
     paper_market: Literal["synthetic", "stored"] = "synthetic"
-    paper_seed: int = 1
+    paper_seed: int = 2
     paper_starting_cash: float = Field(default=1_000_000.0, gt=0)
     paper_prices_url: str = ""  # database a stored paper market takes its prices from
     clock: Literal["system", "exchange"] = "system"  # exchange: the simulated time of a replay or demo

@@ -106,7 +106,7 @@ class LedgerEntry:
             noted = None if row is None else row.error
             problem = error if error is not None else noted
             status = RunStatus.FAILED if problem is not None else RunStatus.DONE
-            if False and record is None:
+            if problem is None and record is None:
                 status, problem = RunStatus.INCOMPLETE, _ENDED_EARLY
             unit.runs.finish(self.run_id, status, self.clock.now(), seconds, problem)
             unit.runs.release(self.lease, self.holder)

@@ -6,11 +6,8 @@ from pathlib import Path
 from pysys.broker.paper.clock import ExchangeClock
 from pysys.broker.paper.exchange import PaperBroker
 from pysys.broker.paper.market import Market
-from pysys.broker.paper.synthetic import SyntheticMarket
 from pysys.clock import Clock, SystemClock
 from pysys.config import Config, Settings
-from pysys.data.archive import stored_market
-from pysys.data.parameter_tables import read_instruments, read_rolls
 from pysys.desk import Desk
 from pysys.domain.errors import ConfigError
 from pysys.store.database import connect, require_current
@@ -82,6 +79,9 @@ def open_clock(settings: Settings) -> Clock:
 def _market(settings: Settings, now: datetime) -> Market:
     config = settings.config
     if config.paper_market == "synthetic":
+        from pysys.broker.paper.synthetic import SyntheticMarket  # slow to import, and not every system has one
+        from pysys.data.parameter_tables import read_instruments, read_rolls
+
         instruments = read_instruments(settings.parameters / "instruments.csv")
         rolls = read_rolls(settings.parameters / "rolls.csv")
         return SyntheticMarket(
@@ -92,6 +92,8 @@ def _market(settings: Settings, now: datetime) -> Market:
             first_day=SYNTHETIC_FIRST_DAY,
             last_day=(now + SYNTHETIC_AHEAD).astimezone(UTC).date(),
         )
+    from pysys.data.archive import stored_market
+
     return stored_market(_prices_url(config), config.base_currency, config.paper_seed, now - STORED_BEHIND)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
@@ -12,11 +13,13 @@ from pysys.store.markets import Markets
 from pysys.store.orders import Orders
 from pysys.store.positions import Positions
 from pysys.store.prices import Prices
-from pysys.store.reporting import Reporting
 from pysys.store.repository import Author
 from pysys.store.restrictions import Restrictions
 from pysys.store.runs import Runs
 from pysys.store.targets import Targets
+
+if TYPE_CHECKING:
+    from pysys.store.reporting import Reporting
 
 
 class UnitOfWork:
@@ -50,7 +53,9 @@ class UnitOfWork:
         return Positions(self.connection, self.author)
 
     @cached_property
-    def reporting(self) -> Reporting:
+    def reporting(self) -> "Reporting":
+        from pysys.store.reporting import Reporting  # brings pandas, which most processes do without
+
         return Reporting(self.connection, self.author)
 
     @cached_property

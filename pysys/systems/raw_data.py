@@ -8,13 +8,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from pysys.domain.errors import DataError
+from pysys.systems.asset_classes import median_of_class, median_of_present, members_of_classes
 from pysys.systems.daily import DailyGrid, business_days
+from pysys.systems.factors import demeaned, factor
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries, MultiplePrices
-from pysys.systems.smoothing import divide, forward_fill, lag
+from pysys.systems.smoothing import decay_of_com, divide, ew_mean, forward_fill, lag
 from pysys.systems.volatility import Volatility
 
 ROOT_OF_YEAR = 16.0  # square root of 256 business days
 SHORTEST_CARRY_YEARS = 1 / 365.25
+CARRY_SMOOTHING_DAYS = 90  # centre of mass, of the carry that is compared with its asset class
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +36,7 @@ class RawData:
     """Daily series by name; columns are `codes`, rows are the days of `grid`."""
 
     codes: tuple[str, ...]
+    classes: tuple[str, ...]  # asset class of each instrument
     grid: DailyGrid
     price: Panel  # back-adjusted, price units
     denominator_price: Panel  # of the priced contract, price units
@@ -43,6 +47,36 @@ class RawData:
     norm_return: Panel  # return in yesterday's standard deviations
     cum_norm_return: Panel
     asset_class_norm_price: Panel  # cumulated median norm_return of the asset class
+
+    @property
+    def daily_percentage_returns(self) -> Panel:
+        """Change of price as a share of the priced contract's price the day before, sign of the change."""
+        base = np.abs(lag(forward_fill(self.denominator_price.values)))
+        return Panel(divide(self.daily_returns.values, base), self.price.index)
+
+    @property
+    def smoothed_carry(self) -> Panel:
+        """`raw_carry`, exponentially averaged; it repeats on days without one."""
+        index = self.raw_carry.index
+        smoothed = ew_mean(self.raw_carry.values, decay_of_com(CARRY_SMOOTHING_DAYS))
+        return Panel(np.where(index, smoothed, np.nan), index)
+
+    @property
+    def median_carry_for_asset_class(self) -> Panel:
+        """Median `smoothed_carry` of the class of each instrument, itself included."""
+        smoothed = self.smoothed_carry
+        return Panel(median_of_class(smoothed.values, self.classes, smoothed.index), smoothed.index)
+
+    def demeaned_factor(
+        self,
+        factor_name: str = "skew",
+        demean_method: str = "historic_average_factor_value_all_assets",
+        lookback_days: float = 365,
+    ) -> Panel:
+        """A factor of each instrument less an average of it; `factors` has the names. lookback_days: calendar days."""
+        returns = self.daily_percentage_returns
+        measured = np.where(returns.index, factor(factor_name, returns.values, lookback_days), np.nan)
+        return Panel(np.where(returns.index, demeaned(measured, self.classes, demean_method), np.nan), returns.index)
 
 
 def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawData:
@@ -73,6 +107,7 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
     classes = [one.meta.asset_class for one in series]
     return RawData(
         codes=tuple(one.code for one in series),
+        classes=tuple(classes),
         grid=grid,
         price=Panel(price, price_index),
         denominator_price=Panel(raw_price, raw_index),
@@ -110,9 +145,8 @@ def cumulate_present(values: FloatArray) -> FloatArray:
 def asset_class_price(norm_return: FloatArray, classes: Sequence[str], index: BoolArray) -> FloatArray:
     """Cumulated median normalised return of the class of each instrument, on that instrument's index."""
     out = np.full_like(norm_return, np.nan)
-    for name in dict.fromkeys(classes):
-        members = [column for column, its_class in enumerate(classes) if its_class == name]
-        total = cumulate_present(_median_of_present(norm_return[:, members])[:, None])
+    for members in members_of_classes(classes):
+        total = cumulate_present(median_of_present(norm_return[:, members])[:, None])
         out[:, members] = np.where(index[:, members], total, np.nan)
     return forward_fill_within(out, index)
 
@@ -127,29 +161,23 @@ def _contract_years(contract: np.ndarray) -> FloatArray:
     return year + month_and_day / 100 / 12
 
 
-def _median_of_present(values: FloatArray) -> FloatArray:
-    """Median across columns of the present values; NaN on rows without any."""
-    ordered = np.sort(values, axis=1)  # NaN sorts last
-    count = np.sum(~np.isnan(values), axis=1)
-    rows = np.arange(len(values))
-    lower = ordered[rows, np.maximum(count - 1, 0) // 2]
-    upper = ordered[rows, np.minimum(count // 2, values.shape[1] - 1)]
-    return np.where(count > 0, (lower + upper) / 2, np.nan)
-
-
-# Names under which a configured rule asks for its data.
+# Names under which a configured rule asks for its data. A method takes the rule's arguments that start with `_`.
 RULE_DATA = {
     "data.daily_prices": "price",
     "rawdata.get_daily_prices": "price",
     "rawdata.daily_denominator_price": "denominator_price",
     "rawdata.daily_returns": "daily_returns",
+    "rawdata.get_daily_percentage_returns": "daily_percentage_returns",
     "rawdata.daily_returns_volatility": "daily_returns_vol",
     "rawdata.daily_annualised_roll": "annualised_roll",
     "rawdata.raw_carry": "raw_carry",
+    "rawdata.smoothed_carry": "smoothed_carry",
+    "rawdata.median_carry_for_asset_class": "median_carry_for_asset_class",
+    "rawdata.get_demeanded_factor_value": "demeaned_factor",  # as it has always been spelt
     "rawdata.get_daily_vol_normalised_returns": "norm_return",
     "rawdata.get_cumulative_daily_vol_normalised_returns": "cum_norm_return",
     "rawdata.normalised_price_for_asset_class": "asset_class_norm_price",
 }
 DEFAULT_RULE_DATA = "data.daily_prices"
 
-RAW_COLUMNS = tuple(one.name for one in fields(RawData) if one.name not in ("codes", "grid"))
+RAW_COLUMNS = tuple(one.name for one in fields(RawData) if one.name not in ("codes", "classes", "grid"))

@@ -15,17 +15,22 @@ import numpy as np
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest_config import RuleSpec
 from pysys.systems.daily import DailyGrid
+from pysys.systems.established_rules import ESTABLISHED_RULES, FLAT_IS_A_FORECAST
 from pysys.systems.market_data import FloatArray
 from pysys.systems.raw_data import RULE_DATA, Panel, RawData
-from pysys.systems.rules import ESTABLISHED_RULES, Rule
+from pysys.systems.rules import Rule
 
 
 def raw_forecast(spec: RuleSpec, rule: Rule, raw: RawData) -> Panel:
-    """Unscaled forecast of one rule for every instrument, on the union of the days of its data; never exactly 0."""
-    panels: list[Panel] = [getattr(raw, RULE_DATA[name]) for name in spec.data]
+    """Unscaled forecast of one rule for every instrument, on the union of the days of its data.
+
+    A forecast of exactly 0 is missing, unless the rule is one that means it.
+    """
+    panels = [_data(spec, name, raw) for name in spec.data]
     index = np.logical_or.reduce([panel.index for panel in panels])
-    values = np.where(index, rule(*panels, **spec.other_args), np.nan)
-    values[values == 0.0] = np.nan
+    values = np.where(index, rule(*panels, **_arguments(spec)), np.nan)
+    if rule not in FLAT_IS_A_FORECAST:
+        values[values == 0.0] = np.nan
     return Panel(values, index)
 
 
@@ -39,11 +44,11 @@ def find_rule(spec: RuleSpec, grid: DailyGrid, folder: Path | None = None) -> Ru
     ours = ESTABLISHED_RULES.get(spec.function)
     function = ours if ours is not None else _function_at(spec, folder)
     try:
-        inspect.signature(function).bind(*spec.data, **spec.other_args)
+        inspect.signature(function).bind(*spec.data, **_arguments(spec))
     except TypeError as problem:
         raise ConfigError(
             f"trading rule {spec.name}: {spec.function} does not take {len(spec.data)} data and "
-            f"{dict(spec.other_args)}: {problem}"
+            f"{_arguments(spec)}: {problem}"
         ) from None
     return ours if ours is not None else one_instrument_at_a_time(function, grid)
 
@@ -72,6 +77,24 @@ def one_instrument_at_a_time(function: Callable[..., Any], grid: DailyGrid) -> R
 def find_rules(specs: Mapping[str, RuleSpec], grid: DailyGrid, folder: Path | None = None) -> dict[str, Rule]:
     """The functions of all rules, by rule name."""
     return {name: find_rule(spec, grid, folder) for name, spec in specs.items()}
+
+
+def _data(spec: RuleSpec, name: str, raw: RawData) -> Panel:
+    """The daily series called `name`; one that is a choice of many takes the rule's arguments that start with `_`."""
+    panel = getattr(raw, RULE_DATA[name])
+    if isinstance(panel, Panel):
+        return panel
+    arguments = {key[1:]: value for key, value in spec.other_args.items() if key.startswith("_")}
+    try:
+        inspect.signature(panel).bind(**arguments)
+    except TypeError as problem:
+        raise ConfigError(f"trading rule {spec.name}: {name} does not take {arguments}: {problem}") from None
+    return panel(**arguments)
+
+
+def _arguments(spec: RuleSpec) -> dict[str, Any]:
+    """The arguments of the rule itself."""
+    return {key: value for key, value in spec.other_args.items() if not key.startswith("_")}
 
 
 def _function_at(spec: RuleSpec, folder: Path | None) -> Callable[..., Any]:

@@ -80,13 +80,3 @@ def _first_present(values: FloatArray) -> FloatArray:
         return np.full(values.shape[1:], np.nan)
     first = (~np.isnan(values)).argmax(axis=0)
     return values[first, np.arange(values.shape[1])]
-
-
-# The established dotted paths of the rules that are ours.
-ESTABLISHED_RULES: dict[str, Rule] = {
-    "systems.provided.rules.ewmac.ewmac": ewmac,
-    "systems.provided.rules.carry.carry": carry,
-    "systems.provided.rules.breakout.breakout": breakout,
-    "systems.provided.rules.accel.accel": accel,
-    "systems.provided.rules.rel_mom.relative_momentum": relative_momentum,
-}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pysys.control.demo import run_demo
+from pysys.rehearsal.demo import run_demo
 from tests.benchmarks.workspace import Stopwatch, quiet, settings_in_new_folder
 
 

@@ -92,9 +92,9 @@ def test_the_same_seed_gives_the_same_market_whoever_asked_before(code: str) -> 
     [
         ("SP500_micro/20240600", 4315.25),
         ("CRUDE_W_mini/20240500", 48.325),
-        ("V2X/20240400", 16.45),
-        ("BUND/20240900", 125.25),
-        ("NIKKEI/20240400", 46735.0),
+        ("V2X/20240400", 16.5),
+        ("BUND/20240900", 127.32),
+        ("NIKKEI/20240400", 44910.0),
         ("AUD/20240600", 0.7505),
     ],
 )

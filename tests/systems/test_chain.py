@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.markets import FACTS, configuration, first_rows, instrument, market, walk
 
 from pysys.domain.errors import ConfigError, DataError
 from pysys.systems.backtest import run_backtest
 from pysys.systems.market_data import FxPrices
+from tests.systems.markets import FACTS, configuration, first_rows, instrument, market, walk
 
 seeds = st.integers(0, 2**32 - 1)
 few_examples = settings(max_examples=15, deadline=None)

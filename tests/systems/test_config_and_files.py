@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tests.systems.markets import configuration, instrument, market, walk
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_files import write_result
 from pysys.systems.backtest_yaml import parse_backtest_config, read_backtest_config
 from pysys.systems.volatility import RobustVolatility
+from tests.systems.markets import configuration, instrument, market, walk
 
 CARRY = {"function": "systems.provided.rules.carry.carry", "data": ["rawdata.raw_carry"], "forecast_scalar": 30.0}
 KEYS = {"trading_rules": {"carry": CARRY}, "instrument_weights": {"CORN": 1.0}}

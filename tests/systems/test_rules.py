@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.systems.markets import walk
 
 from pysys.systems.raw_data import Panel
 from pysys.systems.rules import accel, breakout, carry, ewmac, relative_momentum
@@ -20,6 +19,7 @@ from pysys.systems.smoothing import (
     rolling,
     rolling_count,
 )
+from tests.systems.markets import walk
 
 examples = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**32 - 1)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.systems.markets import FACTS, instrument, walk
 
 from pysys.domain.errors import DataError
 from pysys.systems.account import roll_costs, roll_dates, trade_costs, turnover
@@ -16,6 +15,7 @@ from pysys.systems.positions import Buffer, buffered_position, smoothed_instrume
 from pysys.systems.raw_data import annualised_roll_of_rows
 from pysys.systems.statistics import return_statistics, two_sided_p_value
 from pysys.systems.stitching import panama_stitch
+from tests.systems.markets import FACTS, instrument, walk
 
 NAN = math.nan
 

@@ -22,7 +22,7 @@ _VOL_MEMORY = 0.985  # per day, of log volatility
 _VOL_OF_VOL = 0.25  # standard deviation of log volatility
 _CARRY_MEMORY = 0.995  # per day, half-life about 140 days
 _JUMP_CHANCE = 1 / 700  # per day
-_JUMP_LEAST, _JUMP_MEAN_EXCESS = 5.0, 2.5  # in daily standard deviations
+_JUMP_LEAST, _JUMP_MEAN_EXCESS = 4.0, 1.0  # in daily standard deviations
 
 
 @dataclass(frozen=True, slots=True)

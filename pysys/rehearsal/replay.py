@@ -3,9 +3,9 @@
 from datetime import UTC, date, datetime, time
 
 from pysys.config import Settings
-from pysys.control.rehearsal import Plan, Progress, Summary, name_environment, rehearsal_settings, rehearse, start_clock
 from pysys.data.archive import copy_past, priced_days
 from pysys.domain.errors import ConfigError
+from pysys.rehearsal.days import Plan, Progress, Summary, name_environment, rehearsal_settings, rehearse, start_clock
 from pysys.store.database import connect, migrate, require_current
 from pysys.store.repository import Author
 from pysys.store.unit import Store

@@ -5,11 +5,11 @@ from datetime import date, timedelta
 from pysys.broker.paper.synthetic import DEMO_INSTRUMENTS
 from pysys.config import Settings
 from pysys.control.opening import open_desk
-from pysys.control.rehearsal import Plan, Progress, Summary, name_environment, rehearsal_settings, rehearse, start_clock
 from pysys.data.historical import download_history
 from pysys.data.multiple import initialise_prices
 from pysys.data.parameter_tables import read_instruments_and_rolls
 from pysys.domain.errors import ConfigError
+from pysys.rehearsal.days import Plan, Progress, Summary, name_environment, rehearsal_settings, rehearse, start_clock
 from pysys.store.database import connect, migrate
 from pysys.store.repository import Author
 from pysys.store.unit import Store

@@ -6,10 +6,13 @@ touch the real one. What is done is written down step by step; started again aft
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
 from pathlib import Path
+from textwrap import shorten
 from time import monotonic
 from typing import Any
 
@@ -21,7 +24,6 @@ from pysys.control.files import write_whole
 from pysys.control.index import write_index
 from pysys.control.methods import run_method
 from pysys.control.opening import exchange_database, open_desk
-from pysys.control.outcome import RunOutcome
 from pysys.control.runner import Runner
 from pysys.desk import Desk
 from pysys.reports.pandl import pandl_report
@@ -31,6 +33,7 @@ from pysys.store.runs import Environment, RunStatus
 from pysys.store.unit import Store
 
 STACK_HANDLER_STOPS = time(23, 35)
+LINE = 240  # letters of a failure shown in the summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,8 @@ def rehearse(plan: Plan, *, fresh: bool, progress: Progress) -> Summary:
         _prepared(settings).touch()
     desk = open_desk(settings, Author("rehearsal"))
     try:
-        attention = _run_days(plan, desk, progress)
-        summary = _sum_up(plan, desk, attention, monotonic() - started)
+        _run_days(plan, desk, progress)
+        summary = _sum_up(plan, desk, monotonic() - started)
     finally:
         desk.store.close()
     return summary
@@ -162,44 +165,44 @@ def _prepared(settings: Settings) -> Path:
     return settings.state / "prepared"
 
 
-def _run_days(plan: Plan, desk: Desk, progress: Progress) -> list[str]:
-    done = _steps_done(desk)
+def _run_days(plan: Plan, desk: Desk, progress: Progress) -> None:
+    done = _times_done(desk)
     total = len(plan.days) * len(TRADING_DAY)
-    attention = []
     runner = Runner(plan.settings, desk) if plan.notebooks else None
     try:
-        for number, day in enumerate(plan.days):
-            for position, step in enumerate(TRADING_DAY):
-                progress(number * len(TRADING_DAY) + position, total, f"{day} {step.name}")
-                moment = datetime.combine(day, step.at, UTC)
-                if (step.name, moment) in done:
-                    continue
-                desk.clock.sleep_until(moment)
-                outcome = _run_step(desk, runner, step.name, moment)
-                if not outcome.ok:
-                    attention.append(f"{day} {outcome.sentence}")
+        for number, (day, step) in enumerate(product(plan.days, TRADING_DAY)):
+            progress(number, total, f"{day} {step.name}")
+            if done[step.name, day] > 0:
+                done[step.name, day] -= 1
+                continue
+            desk.clock.sleep_until(datetime.combine(day, step.at, UTC))
+            if runner is not None:
+                runner.run(step.name)
+            else:
+                run_method(desk, step.name, {})
         progress(total, total, "done")
     finally:
         if runner is not None:
             runner.close()
-    return attention
 
 
-def _steps_done(desk: Desk) -> set[tuple[str, datetime]]:
-    """Steps that ended, well or not, and when they began; one that was cut off is not among them."""
+def _times_done(desk: Desk) -> Counter[tuple[str, date]]:
+    """How often each step of each day ended, well or not; one that was cut off does not count."""
+    ended = (RunStatus.DONE, RunStatus.FAILED, RunStatus.INCOMPLETE)
     with desk.store.read() as unit:
-        runs = unit.runs.find()
-    return {(run.method, run.started_at) for run in runs if run.status in (RunStatus.DONE, RunStatus.FAILED)}
+        return Counter((run.method, run.business_date) for run in unit.runs.find() if run.status in ended)
 
 
-def _run_step(desk: Desk, runner: Runner | None, name: str, moment: datetime) -> RunOutcome:
-    parameters: dict[str, object] = {}
-    if runner is not None:
-        return runner.run(name, parameters)
-    return run_method(desk, name, parameters)
+def _attention(desk: Desk) -> list[str]:
+    """Steps that did not end well, oldest first, one line each."""
+    with desk.store.read() as unit:
+        failed = [run for run in unit.runs.find() if run.status in (RunStatus.FAILED, RunStatus.INCOMPLETE)]
+    return [
+        shorten(f"{run.business_date} {run.method}: {run.error}", LINE, placeholder=" ...") for run in reversed(failed)
+    ]
 
 
-def _sum_up(plan: Plan, desk: Desk, attention: Sequence[str], seconds: float) -> Summary:
+def _sum_up(plan: Plan, desk: Desk, seconds: float) -> Summary:
     settings = plan.settings
     pandl = pandl_report(desk, start=datetime.combine(plan.days[0], time(), UTC), end=desk.clock.now())
     reconcile = reconcile_report(desk)
@@ -219,7 +222,7 @@ def _sum_up(plan: Plan, desk: Desk, attention: Sequence[str], seconds: float) ->
         account_end=pandl.data["account_end"],
         pandl={name: pandl.data[name] for name in ("total", "instruments", "commission", "fx", "unexplained")},
         breaks=list(reconcile.breaks),
-        attention=list(attention),
+        attention=_attention(desk),
         folder=settings.outputs,
         seconds=seconds,
     )
