@@ -8,12 +8,13 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pysys.clock import SystemClock
 from pysys.domain.errors import ConfigError, PysysError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def _keep_traceback() -> Path | None:
     try:
         path = _settings().outputs / "errors.log"
         with path.open("a", encoding="utf-8") as file:
-            file.write(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n{traceback.format_exc()}\n")
+            file.write(f"{SystemClock().now():%Y-%m-%d %H:%M:%S} UTC\n{traceback.format_exc()}\n")
     except (OSError, PysysError):
         return None
     return path

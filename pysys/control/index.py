@@ -20,6 +20,7 @@ margin:0 auto;padding:24px 28px 60px}h1{font-size:26px;margin:8px 0 16px}h2{font
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}a{color:#0b5cad}
 th,td{text-align:left;padding:5px 10px;border-bottom:1px solid #e6eaef;vertical-align:top}
 th{border-bottom:2px solid #b9c3cf;color:#5b6877;font-weight:500}td.number{text-align:right}
+td:not(:last-child){white-space:nowrap}td:last-child{width:45%}
 .status{border-radius:9px;padding:1px 9px;font-size:12.5px;background:#eef1f5}.done{background:#e2f4e8;color:#1b7a3d}
 .failed,.incomplete,.dead{background:#fdecec;color:#b02a1c}.running{background:#e6f0fb;color:#0b5cad}
 .error{color:#b02a1c}.quiet{color:#5b6877}pre{font:12.5px/1.5 ui-monospace,Menlo,Consolas,monospace;
@@ -39,7 +40,7 @@ def write_index(outputs: Path, store: Store) -> Path:
 def render_index(runs: Sequence[Run], outputs: Path) -> str:
     """The page as text. Links only to files that are there."""
     days = [_day(str(day), list(group), outputs) for day, group in groupby(runs, key=lambda run: run.business_date)]
-    body = "".join(days) if days else '<p class="quiet">No run yet.</p>'
+    body = "".join(days) if days else '<p class="quiet">No run of this system itself yet.</p>'
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

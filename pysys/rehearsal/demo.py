@@ -1,5 +1,6 @@
 """The demo: a synthetic market with a history, and whole trading days on it."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from pysys.broker.paper.synthetic import DEMO_INSTRUMENTS
@@ -29,30 +30,32 @@ def run_demo(settings: Settings, *, days: int, notebooks: bool, fresh: bool, pro
     weekdays = [day for day in (FIRST_DAY + timedelta(days=n) for n in range(2 * days + 7)) if day.weekday() < 5]
 
     def prepare(fresh_settings: Settings) -> None:
-        _fill(fresh_settings, weekdays[0], progress)
+        fill_history(fresh_settings, weekdays[0], progress)
 
     return rehearse(Plan("demo", own, weekdays[:days], prepare, notebooks), fresh=fresh, progress=progress)
 
 
-def _fill(settings: Settings, first: date, progress: Progress) -> None:
+def fill_history(
+    settings: Settings, first: date, progress: Progress, instruments: Sequence[str] = DEMO_INSTRUMENTS
+) -> None:
     """A database with the synthetic market's history up to the first day."""
     start_clock(settings, first)
     engine = connect(settings.database_url)
     migrate(engine)
     store = Store(settings.database_url, Author("demo"), engine=engine)
     name_environment(settings, store, "demo")
-    instruments, rolls = read_instruments_and_rolls(
+    known, rolls = read_instruments_and_rolls(
         settings.parameters / "instruments.csv", settings.parameters / "rolls.csv"
     )
     with store.write() as unit:
-        for code in DEMO_INSTRUMENTS:
-            unit.markets.put_instrument(instruments[code])
+        for code in instruments:
+            unit.markets.put_instrument(known[code])
             unit.markets.put_roll_parameters(rolls[code])
         unit.commit()
     store.close()
     desk = open_desk(settings, Author("demo"))
-    for number, code in enumerate(DEMO_INSTRUMENTS):
-        progress(number, len(DEMO_INSTRUMENTS), f"history of {code}")
+    for number, code in enumerate(instruments):
+        progress(number, len(instruments), f"history of {code}")
         download_history(desk, code, intraday_since=desk.clock.now() - INTRADAY_HISTORY)
         initialise_prices(desk.store, code)
     desk.store.close()

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from pysys.domain.errors import ConfigError
+from pysys.domain.errors import ConfigError, DataError
 from pysys.systems.backtest_config import BacktestConfig
 from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.fx import FxRate
-from pysys.systems.market_data import MarketData
+from pysys.systems.market_data import AdjustedPrices, BoolArray, InstrumentSeries, MarketData, MultiplePrices
 from pysys.systems.raw_data import raw_data
 from pysys.systems.rule_functions import find_rules
 from pysys.systems.stages import account_stage, forecast_stage, position_stage
+
+Prices = TypeVar("Prices", MultiplePrices, AdjustedPrices)
 
 _LARGEST_HEAP_BLOCK = 31 * 2**20  # bytes; glibc adapts its thresholds to freed blocks up to 32 MB
 
@@ -31,7 +34,7 @@ def run_backtest(
     """
     _let_freed_memory_stay()
     config = _resolved(config, market_data, capital)
-    series = tuple(market_data.instrument(code) for code in config.instruments)
+    series = tuple(_since(config.start_date, market_data.instrument(code)) for code in config.instruments)
     facts = [one.meta for one in series]
     fx = [FxRate.between(one.currency, config.base_currency, market_data) for one in facts]
     raw = raw_data(series, config.volatility)
@@ -39,8 +42,29 @@ def run_backtest(
     rules = find_rules(config.rules, raw.grid, rules_folder)
     forecasts = forecast_stage(config, raw, rules)
     sizing = position_stage(config, raw, facts, fx_rate, forecasts.combined)
-    account = account_stage(config, raw, facts, fx, fx_rate, sizing.buffered)
+    account = account_stage(config, raw, facts, fx, fx_rate, sizing)
     return BacktestResult(config, series, raw, forecasts, sizing, account)
+
+
+def _since(start_date: str | None, one: InstrumentSeries) -> InstrumentSeries:
+    """The rows of an instrument from the start of that day on. Raises DataError when there are none."""
+    if start_date is None:
+        return one
+    start = np.datetime64(start_date)
+    kept = replace(
+        one,
+        multiple=_rows(one.multiple, one.multiple.times >= start),
+        adjusted=_rows(one.adjusted, one.adjusted.times >= start),
+    )
+    if not len(kept.adjusted) or not len(kept.multiple):
+        raise DataError(
+            f"{one.code}: has no prices since start_date {start_date}; move it back or leave {one.code} out"
+        )
+    return kept
+
+
+def _rows(prices: Prices, kept: BoolArray) -> Prices:
+    return replace(prices, **{column.name: getattr(prices, column.name)[kept] for column in fields(prices)})
 
 
 def _let_freed_memory_stay() -> None:

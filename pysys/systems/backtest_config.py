@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from pysys.domain.capital import CapitalMethod
 from pysys.domain.errors import ConfigError
+from pysys.systems.capital_multiplier import CAPITAL_METHODS
+from pysys.systems.small_system import SmallSystem
 from pysys.systems.volatility import MixedVolatility, Volatility
 
 BUFFER_METHODS = ("position", "forecast", "none")
@@ -54,6 +57,10 @@ class BacktestConfig:
     buffer_trade_to_edge: bool = True
     vol_normalise_currency_costs: bool = True  # scale past costs with volatility
     multiply_roll_costs_by: float = 0.5
+    use_sr_costs: bool = False  # an even charge in Sharpe ratio units instead of cash costs
+    capital_method: CapitalMethod = "fixed"  # how profits change later positions
+    small_system: SmallSystem | None = None  # whole contracts by optimisation instead of position buffers
+    start_date: str | None = None  # YYYY-MM-DD; prices before it are left out
     estimates: frozenset[str] = frozenset()  # the use_*_estimates flags that are on
     estimation: Mapping[str, Any] = field(default_factory=dict)  # their settings, as written
 
@@ -108,9 +115,12 @@ class BacktestConfig:
             "buffer_method": self.buffer_method,
             "buffer_size": self.buffer_size,
             "buffer_trade_to_edge": self.buffer_trade_to_edge,
-            "use_SR_costs": False,
+            "use_SR_costs": self.use_sr_costs,
             "vol_normalise_currency_costs": self.vol_normalise_currency_costs,
             "multiply_roll_costs_by": self.multiply_roll_costs_by,
+            "capital_multiplier": {"func": _path_of(self.capital_method)},
+            **({"small_system": self.small_system.as_keys()} if self.small_system is not None else {}),
+            **({"start_date": self.start_date} if self.start_date is not None else {}),
             **{flag: flag in self.estimates for flag in ESTIMATE_FLAGS},
             **_plain(self.estimation),
         }
@@ -128,6 +138,10 @@ def _by_instrument(value: EverywhereOrByInstrument, instrument: str, name: str) 
         return value[instrument]
     except KeyError:
         raise ConfigError(f"{name} is given by instrument, but not for {instrument}; add it") from None
+
+
+def _path_of(method: CapitalMethod) -> str:
+    return next(path for path, its in CAPITAL_METHODS.items() if its == method)
 
 
 def _rule_as_keys(rule: RuleSpec) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from pysys.domain.errors import ConfigError
 from pysys.systems.account import Account, sum_of_present, turnover
 from pysys.systems.backtest_config import BacktestConfig
+from pysys.systems.capital_multiplier import CompoundedAccount, compounded
 from pysys.systems.daily import DateArray
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries
 from pysys.systems.raw_data import Panel, RawData
@@ -90,6 +91,7 @@ class BacktestResult:
             "buffer_lower",
             "buffer_upper",
             "buffered_position",
+            *(() if self.sizing.optimised is None else ("optimised_position",)),
             "gross",
             "costs",
         )
@@ -129,6 +131,9 @@ class BacktestResult:
         for rule in forecast.raw:
             lookups[f"fc_{rule}"] = partial(forecast.scaled, rule)
             lookups[f"fw_{rule}"] = partial(self._forecast_weight, rule)
+        if sizing.optimised is not None:
+            lookups["optimised_position"] = partial(_itself, sizing.optimised.values)
+        lookups["actual_position"] = self._actual_position
         lookups["robust_vol"] = partial(RobustVolatility().estimate, raw.daily_returns.values, raw.price.index)
         return lookups
 
@@ -138,6 +143,10 @@ class BacktestResult:
 
     def _forecast_weight(self, rule: str) -> FloatArray:
         return self._forecast_weights[rule]
+
+    def _actual_position(self) -> FloatArray:
+        """Contracts decided on, scaled with the capital of the day: unrounded."""
+        return self.sizing.decided.values * self.compounded.multiplier[:, None]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -179,6 +188,12 @@ class BacktestResult:
         gross, costs = sum_of_present(self.account.gross), sum_of_present(self.account.costs)
         return {"gross": gross, "costs": costs, "net": np.nan_to_num(gross) + np.nan_to_num(costs)}
 
+    @cached_property
+    def compounded(self) -> CompoundedAccount:
+        """The account with the configured `capital_multiplier`, on `dates`; every other result is on fixed capital."""
+        returns, config = self.portfolio_returns, self.config
+        return compounded(returns["gross"], returns["costs"], config.notional_trading_capital, config.capital_method)
+
     @property
     def portfolio(self) -> pd.DataFrame:
         """Daily gross, costs and net in base currency, by date."""
@@ -202,7 +217,7 @@ class BacktestResult:
         scaled = {rule: Panel(self.forecasts.scaled(rule), panel.index) for rule, panel in self.forecasts.raw.items()}
         groups = group_by_rules(config, self.instruments)
         costs = sr_costs(scaled, per_trade, rolls, config.average_absolute_forecast, groups)
-        turnovers = turnover(self.sizing.buffered.values, self.sizing.average_position)
+        turnovers = turnover(self.sizing.decided.values, self.sizing.average_position)
         scale = 100.0 / config.notional_trading_capital
         out: dict[str, dict[str, float | str]] = {}
         for column, (code, fact) in enumerate(zip(self.instruments, facts, strict=True)):

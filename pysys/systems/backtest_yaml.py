@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from pysys.systems.backtest_config import (
     RuleSpec,
     is_by_instrument,
 )
+from pysys.systems.capital_multiplier import capital_method
 from pysys.systems.raw_data import DEFAULT_RULE_DATA, RULE_DATA
+from pysys.systems.small_system import SmallSystem
 from pysys.systems.volatility import VOLATILITIES, MixedVolatility, Volatility
 from pysys.systems.yaml_keys import YamlKeys, number
 
@@ -65,11 +68,6 @@ def parse_backtest_config(keys: Mapping[str, Any]) -> BacktestConfig:
     rules = {name: _rule(name, spec, scalars) for name, spec in reader.mapping("trading_rules", required=True).items()}
     _refuse_unknown_rules(scalars, rules, "forecast_scalars")
     estimates = frozenset(flag for flag in ESTIMATE_FLAGS if reader.flag(flag, False))
-    if reader.flag("use_SR_costs", False):
-        raise ConfigError("use_SR_costs: True is not supported; the account charges cash costs. Set it to False")
-    multiplier = reader.mapping("capital_multiplier").get("func", "fixed_capital")
-    if str(multiplier).rsplit(".", 1)[-1] != "fixed_capital":
-        raise ConfigError(f"capital_multiplier {multiplier}: a backtest takes only syscore.capital.fixed_capital")
     config = BacktestConfig(
         rules=rules,
         forecast_weights=_forecast_weights(reader.mapping("forecast_weights"), rules),
@@ -89,6 +87,10 @@ def parse_backtest_config(keys: Mapping[str, Any]) -> BacktestConfig:
         buffer_trade_to_edge=reader.flag("buffer_trade_to_edge", True),
         vol_normalise_currency_costs=reader.flag("vol_normalise_currency_costs", True),
         multiply_roll_costs_by=reader.number("multiply_roll_costs_by", 0.5, least=0.0),
+        use_sr_costs=reader.flag("use_SR_costs", False),
+        capital_method=capital_method(str(reader.mapping("capital_multiplier").get("func", "fixed_capital"))),
+        small_system=_small_system(reader),
+        start_date=_start_date(reader),
         estimates=estimates,
         estimation={name: reader.take(name) for name in ESTIMATION_SETTINGS if name in keys},
     )
@@ -154,6 +156,20 @@ def _instrument_weights(reader: YamlKeys) -> Mapping[str, float]:
         return {str(code): 1.0 / len(listed) for code in listed}
     table = {str(code): _weight(value, f"instrument_weights: {code}") for code, value in weights.items()}
     return _positive_total(table, "instrument_weights")
+
+
+def _small_system(reader: YamlKeys) -> SmallSystem | None:
+    return SmallSystem.from_keys(reader.mapping("small_system")) if reader.take("small_system") is not None else None
+
+
+def _start_date(reader: YamlKeys) -> str | None:
+    value = reader.take("start_date")
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(str(value)).isoformat()
+    except ValueError:
+        raise ConfigError(f"start_date must be a date such as 2000-01-31, not {value!r}") from None
 
 
 def _volatility(keys: Mapping[str, Any]) -> Volatility:

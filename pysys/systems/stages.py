@@ -26,6 +26,8 @@ from pysys.systems.positions import (
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_functions import raw_forecast
 from pysys.systems.rules import Rule
+from pysys.systems.small_system import optimised_positions
+from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,12 @@ class PositionStage:
     notional: FloatArray  # contracts, unrounded
     buffer: Buffer
     buffered: Panel  # whole contracts
+    optimised: Panel | None = None  # whole contracts, where a small account optimises them
+
+    @property
+    def decided(self) -> Panel:
+        """The whole contracts the strategy trades towards."""
+        return self.buffered if self.optimised is None else self.optimised
 
 
 def forecast_stage(config: BacktestConfig, raw: RawData, rules: Mapping[str, Rule]) -> ForecastStage:
@@ -103,6 +111,7 @@ def position_stage(
     notional = subsystem * weight * config.instrument_div_multiplier
     buffer = buffer_around(notional, average_position, index, config.buffer_method, config.buffer_size)
     buffered = buffered_position(notional, buffer, index, config.buffer_trade_to_edge)
+    small, capital = config.small_system, config.notional_trading_capital
     return PositionStage(
         risk=risk,
         subsystem=subsystem,
@@ -111,6 +120,7 @@ def position_stage(
         notional=notional,
         buffer=buffer,
         buffered=Panel(buffered, index),
+        optimised=optimised_positions(small, raw, risk, facts, notional, index, capital) if small else None,
     )
 
 
@@ -120,23 +130,26 @@ def account_stage(
     facts: Sequence[InstrumentMeta],
     fx: Sequence[FxRate],
     fx_rate: FloatArray,
-    positions: Panel,
+    sizing: PositionStage,
 ) -> accounting.Account:
-    """Daily profits and costs of deciding on `positions`, in base currency."""
-    held = accounting.filled_positions(positions)
+    """Daily profits and costs of the positions decided on, in base currency."""
+    held = accounting.filled_positions(sizing.decided)
     point_size = np.array([one.point_size for one in facts])
-    return accounting.Account(
-        gross=accounting.gross_profit(held, raw.price.values, point_size, fx_rate),
-        costs=accounting.daily_costs(
-            raw.grid,
-            held,
-            raw.price.values,
-            facts,
-            fx,
-            vol_normalise=config.vol_normalise_currency_costs,
-            roll_share=config.multiply_roll_costs_by,
-        ),
+    gross = accounting.gross_profit(held, raw.price.values, point_size, fx_rate)
+    if config.use_sr_costs:
+        average, value_vol = sizing.average_position, sizing.risk.instr_value_vol
+        yearly = yearly_sr_costs(raw, facts, sizing.decided.values, average)
+        return accounting.Account(gross, daily_sr_costs(yearly, raw.grid.dates, held, average, value_vol))
+    costs = accounting.daily_costs(
+        raw.grid,
+        held,
+        raw.price.values,
+        facts,
+        fx,
+        vol_normalise=config.vol_normalise_currency_costs,
+        roll_share=config.multiply_roll_costs_by,
     )
+    return accounting.Account(gross, costs)
 
 
 def _rule_weights(config: BacktestConfig, codes: Sequence[str]) -> dict[str, FloatArray]:

@@ -61,6 +61,18 @@ class YamlKeys:
             raise ConfigError(f"{self._where}{name} is missing or empty")
         return value
 
+    def table(self, name: str) -> YamlKeys:
+        """The keys of a nested table; an absent one is empty."""
+        return YamlKeys(self.mapping(name), f"{self._where}{name}: ")
+
+    def choice_of_function(self, name: str, default: str, allowed: Sequence[str]) -> str:
+        """The last part of a dotted path, which must be one of those known here."""
+        path = self.text(name, default)
+        function = path.rsplit(".", 1)[-1]
+        if function not in allowed:
+            raise ConfigError(f"{self._where}{name} {path} is not known; use {', '.join(allowed)}")
+        return function
+
     def refuse_the_rest(self) -> None:
         unknown = [str(name) for name in self._keys if name not in self._read]
         if unknown:

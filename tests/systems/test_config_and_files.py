@@ -74,8 +74,14 @@ REFUSED = [
     ({"notional_trading_capital": math.inf}, "notional_trading_capital must be finite"),
     ({"buffer_method": "narrow"}, "buffer_method must be one of position, forecast, none"),
     ({"buffer_trade_to_edge": 1}, "buffer_trade_to_edge must be True or False"),
-    ({"use_SR_costs": True}, "use_SR_costs: True is not supported"),
-    ({"capital_multiplier": {"func": "syscore.capital.half_compounding"}}, "takes only syscore.capital.fixed_capital"),
+    ({"use_SR_costs": "yes"}, "use_SR_costs must be True or False"),
+    (
+        {"capital_multiplier": {"func": "syscore.capital.double"}},
+        "capital_multiplier: unknown func syscore.capital.double",
+    ),
+    ({"start_date": "soon"}, "start_date must be a date such as 2000-01-31, not 'soon'"),
+    ({"small_system": {"shadow_price": 1}}, "small_system: unknown key shadow_price"),
+    ({"small_system": {"position_limits": {"CORN": -1}}}, "position_limits of CORN must be at least 0"),
     ({"volatility_calculation": {"func": "my.vol"}}, "volatility_calculation: unknown func my.vol"),
     ({"volatility_calculation": {"dayz": 3}}, "volatility_calculation: unknown key dayz"),
 ]

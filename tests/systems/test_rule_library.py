@@ -54,8 +54,15 @@ def spec(name):
 
 
 def four_instruments(seed, gaps, rows=130):
+    """They start three weeks after each other and end on the same day."""
     return [
-        instrument(code, walk(seed + n, rows - 15 * n, gaps), facts=replace(FACTS, asset_class=CLASSES[n]), level=0.0)
+        instrument(
+            code,
+            walk(seed + n, rows - 15 * n, gaps),
+            start=str(np.busday_offset("2020-01-06", 15 * n)),
+            facts=replace(FACTS, asset_class=CLASSES[n]),
+            level=0.0,
+        )
         for n, code in enumerate("ABCD")
     ]
 
@@ -134,9 +141,8 @@ ODD_PRICES = {
 
 @pytest.mark.parametrize("prices", ODD_PRICES.values(), ids=ODD_PRICES.keys())
 def test_odd_prices_warn_of_nothing_and_are_never_infinite(prices):
-    forecasts(
-        [instrument("ODD", prices, level=0.0), instrument("PEER", walk(5, 300)), instrument("ALSO", walk(6, 200))]
-    )
+    peers = [instrument("PEER", walk(5, 300)), instrument("ALSO", walk(6, 200))]
+    forecasts([instrument("ODD", prices, level=0.0), *peers])
 
 
 def test_ten_days_of_history_are_too_few_for_anything_that_needs_a_volatility():
@@ -153,11 +159,12 @@ def test_a_price_that_never_moves_has_no_forecast_of_its_own():
 
 
 def test_alone_in_its_class_there_is_nothing_relative():
-    found = forecasts([instrument("ONLY", walk(1, 200)), *four_instruments(2, 0.0)[2:3]])
+    found = forecasts(four_instruments(2, 0.0))
+    alone, among_peers = "C", "A"
     relative = ("relative carry", "relative momentum", "mean reversion")
     for name in (*relative, "skew, average_factor_value_in_asset_class_for_instrument"):
-        for_only = four = found[name]["C"]
-        assert np.isnan(list(for_only.values())).all() and four is for_only, name
+        assert np.isnan(list(found[name][alone].values())).all(), name
+        assert not np.isnan(list(found[name][among_peers].values())).all(), name
 
 
 def panel(values):
@@ -167,12 +174,11 @@ def panel(values):
 
 def test_relative_carry_is_what_is_above_the_middle_of_the_class():
     raw = raw_data(four_instruments(3, 0.0), MixedVolatility())
-    relative = raw_forecast(spec("relative carry"), find_rule(spec("relative carry"), raw.grid), raw).values[-1]
-    smoothed = raw.smoothed_carry.values
-    last = np.array([column[~np.isnan(column)][-1] for column in smoothed.T])
-    if not np.isnan(smoothed[-1, [0, 1, 3]]).any():
-        expected = last - np.median(last[[0, 1, 3]])
-        np.testing.assert_allclose(np.nan_to_num(relative[[0, 1, 3]]), expected[[0, 1, 3]])
+    rule = spec("relative carry")
+    relative = raw_forecast(rule, find_rule(rule, raw.grid), raw).values[-1]
+    smoothed = raw.smoothed_carry.values[-1]
+    peers = [0, 1, 3]
+    np.testing.assert_allclose(np.nan_to_num(relative[peers]), smoothed[peers] - np.median(smoothed[peers]))
 
 
 def test_the_wings_are_flat_in_the_middle_and_against_the_trend_beyond_three_deviations():

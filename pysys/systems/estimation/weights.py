@@ -1,0 +1,76 @@
+"""Weights that are fitted anew every year."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pysys.systems.daily import DateArray
+from pysys.systems.estimation.buckets import Table
+from pysys.systems.estimation.cleaning import cleaned_weights
+from pysys.systems.estimation.correlations import without_holes
+from pysys.systems.estimation.moments import column_moments, pair_correlations
+from pysys.systems.estimation.optimisers import AssetEstimates, optimised_weights
+from pysys.systems.estimation.periods import FitPeriod, fit_periods, period_of_days, rows_of_fit
+from pysys.systems.estimation.settings import EstimateSettings, WeightSettings
+from pysys.systems.market_data import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FittedWeights:
+    """Weights of each period, (period x name); NaN in a period in which nothing could be fitted."""
+
+    names: tuple[str, ...]
+    periods: tuple[FitPeriod, ...]
+    weights: FloatArray
+
+    def as_of(self, dates: DateArray) -> FloatArray:
+        """Weights in use on each day, (date x name); those of the first period also before it."""
+        return self.weights[np.maximum(period_of_days(dates, self.periods), 0)]
+
+
+def fitted_weights(names: tuple[str, ...], returns: Table, settings: WeightSettings) -> FittedWeights | None:
+    """Weights of the columns of `returns` (any currency) in each period; None for a table without rows.
+
+    Until the first fit weights are equal. Ties are broken by name, so that the order of the columns does not matter.
+    """
+    if not len(returns.dates):
+        return None
+    by_name = np.argsort(np.array(names))
+    values = returns.values[:, by_name]
+    periods = fit_periods(returns.dates[0], returns.dates[-1], settings.date_method, settings.rollyears)
+    weights = np.full((len(periods), len(names)), 1.0 / len(names))
+    has_data = ~np.isnan(values)
+    fits = [rows_of_fit(returns.dates, period) for period in periods]
+    for at, estimates in enumerate(_estimates(values, returns, fits, settings)):
+        if not periods[at].has_data:
+            continue
+        raw = optimised_weights(estimates, settings)
+        if settings.cleaning and not np.isnan(raw).all():
+            raw = cleaned_weights(raw, has_data[fits[at].start : fits[at].stop].any(axis=0))
+        weights[at, by_name] = raw
+    return FittedWeights(names, periods, weights)
+
+
+def _estimates(values: FloatArray, table: Table, fits: list, settings: WeightSettings) -> list[AssetEstimates]:
+    """What is known at the end of each fit; means and deviations a year."""
+    mean = column_moments(values, fits, *_scaled(settings.mean, table.members)).mean
+    stdev = column_moments(values, fits, *_scaled(settings.stdev, table.members)).stdev
+    correlation = pair_correlations(values, fits, *_scaled(settings.correlation, table.members))
+    if settings.correlation_floor_at_zero:
+        correlation = np.where(correlation < 0.0, 0.0, correlation)
+    if settings.correlation_cleaning:
+        everything = np.ones(values.shape[1], dtype=bool)
+        correlation = np.array([without_holes(one, everything) for one in correlation])
+    return [
+        AssetEstimates(
+            mean[at] * table.a_year, stdev[at] * np.sqrt(table.a_year), correlation[at], fit.until_fit / table.a_year
+        )
+        for at, fit in enumerate(fits)
+    ]
+
+
+def _scaled(settings: EstimateSettings, members: int) -> tuple[float, int]:
+    """Span and least number of rows for a table of several members."""
+    return settings.span * members, settings.min_periods * members

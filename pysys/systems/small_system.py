@@ -1,0 +1,134 @@
+"""A strategy on a small account: its positions optimised into whole contracts, day after day.
+
+Chosen by the key `small_system` of a configuration; the buffer is then the tracking error's, not the positions'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pysys.domain.errors import ConfigError
+from pysys.systems.covariance import annual_covariance, correlations, weekly_returns, weeks_ended
+from pysys.systems.dynamic import SHADOW_COST, TRACKING_ERROR_BUFFER, Constraints, optimise_positions
+from pysys.systems.market_data import BoolArray, FloatArray, InstrumentMeta
+from pysys.systems.positions import VolatilityOfContract
+from pysys.systems.raw_data import ROOT_OF_YEAR, Panel, RawData
+from pysys.systems.smoothing import divide, forward_fill
+from pysys.systems.yaml_keys import YamlKeys, number
+
+
+@dataclass(frozen=True, slots=True)
+class SmallSystem:
+    """How positions become whole contracts."""
+
+    shadow_cost: float = SHADOW_COST  # multiplier of trading costs in the objective
+    tracking_error_buffer: float = TRACKING_ERROR_BUFFER  # annual standard deviation, share of capital
+    no_trade: tuple[str, ...] = ()
+    reduce_only: tuple[str, ...] = ()
+    long_only: tuple[str, ...] = ()
+    position_limits: Mapping[str, float] = field(default_factory=dict)  # contracts, either side
+
+    @classmethod
+    def from_keys(cls, keys: Mapping[str, Any]) -> SmallSystem:
+        """From the mapping under `small_system`. Raises ConfigError for anything it cannot honour."""
+        reader = YamlKeys(keys, "small_system: ")
+        limits = {
+            str(code): number(value, f"small_system: position_limits of {code}")
+            for code, value in reader.mapping("position_limits").items()
+        }
+        negative = [code for code, limit in limits.items() if limit < 0]
+        if negative:
+            raise ConfigError(f"small_system: position_limits of {', '.join(negative)} must be at least 0 contracts")
+        settings = cls(
+            shadow_cost=reader.number("shadow_cost", SHADOW_COST, least=0.0),
+            tracking_error_buffer=reader.number("tracking_error_buffer", TRACKING_ERROR_BUFFER, least=0.0),
+            no_trade=_codes(reader, "no_trade"),
+            reduce_only=_codes(reader, "reduce_only"),
+            long_only=_codes(reader, "long_only"),
+            position_limits=limits,
+        )
+        reader.refuse_the_rest()
+        return settings
+
+    def as_keys(self) -> dict[str, Any]:
+        """The mapping `from_keys` reads."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def constraints(self, codes: Sequence[str]) -> Constraints:
+        return Constraints.of(
+            codes,
+            no_trade=self.no_trade,
+            reduce_only=self.reduce_only,
+            long_only=self.long_only,
+            position_limits=(self.position_limits,),
+        )
+
+
+def optimised_positions(
+    settings: SmallSystem,
+    raw: RawData,
+    risk: VolatilityOfContract,
+    facts: Sequence[InstrumentMeta],
+    notional: FloatArray,
+    index: BoolArray,
+    capital: float,
+) -> Panel:
+    """Whole contracts decided at each close, on `index`; each day starts from those of the day before.
+
+    An instrument takes part on the days of its index once everything about it is known. Costs are today's spread and
+    commission at the price of the day: past spreads in today's volatility would need the future.
+    """
+    exposure = 100.0 * np.abs(forward_fill(risk.block_value)) * forward_fill(risk.fx_rate)
+    value = np.where(index, exposure / capital, np.nan)
+    optimal = np.where(index, forward_fill(notional), np.nan)
+    deviation = forward_fill(risk.daily_pct_vol) / 100.0 * ROOT_OF_YEAR
+    costs = cost_of_exposure(np.abs(forward_fill(raw.denominator_price.values)), facts)
+    weeks, weekly = weekly_returns(raw.daily_percentage_returns.values, raw.grid)
+    ended = weeks_ended(raw.grid, weeks)
+    matrices = correlations(weekly)
+    correlation, used = np.eye(len(raw.codes)), 0
+    limits = settings.constraints(raw.codes)
+    prior = np.zeros(len(raw.codes))
+    positions = np.full(index.shape, np.nan)
+    for row in range(len(index)):
+        while used < ended[row]:
+            correlation, used = next(matrices), used + 1
+        ready = ~np.isnan(optimal[row] + value[row] + deviation[row] + costs[row])
+        prior = np.where(index[row], prior, 0.0)
+        if ready.any():
+            prior = optimise_positions(
+                np.where(ready, optimal[row], np.nan),
+                annual_covariance(correlation, np.where(ready, deviation[row], np.nan)),
+                value[row],
+                np.where(ready, costs[row], 0.0),
+                prior,
+                shadow_cost=settings.shadow_cost,
+                buffer=settings.tracking_error_buffer,
+                constraints=limits,
+            ).positions
+        positions[row] = np.where(index[row], prior, np.nan)
+    return Panel(positions, index)
+
+
+def cost_of_exposure(price: FloatArray, facts: Sequence[InstrumentMeta]) -> FloatArray:
+    """Half the spread and commission of one contract as a share of its exposure (date x instrument); price positive.
+
+    NaN where the price is 0 or missing.
+    """
+    out = np.full(price.shape, np.nan)
+    for column, one in enumerate(facts):
+        exposure = price[:, column] * one.point_size
+        commission = np.maximum(max(one.per_block, one.per_trade), one.percentage * exposure)
+        out[:, column] = divide(one.spread_cost * one.point_size + commission, exposure)
+    return out
+
+
+def _codes(reader: YamlKeys, name: str) -> tuple[str, ...]:
+    listed = reader.take(name, [])
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        raise ConfigError(f"small_system: {name} must be a list of instrument codes, not {listed!r}")
+    return tuple(str(code) for code in listed)
