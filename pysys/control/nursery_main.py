@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import resource
+import select
 import signal
 import sys
 from typing import IO, Any
@@ -28,6 +29,29 @@ _PRELOAD = (
     "matplotlib.figure",
     "matplotlib.backends.backend_agg",
     "pysys.control.run",
+)
+# What most notebooks of a trading day go on to import: taken in while the first one runs, for the sake of the others.
+_THEN = (
+    "pysys.store.reporting",
+    "pysys.data.parameter_tables",
+    "pysys.data.archive",
+    "pysys.data.fx",
+    "pysys.data.sampling",
+    "pysys.data.historical",
+    "pysys.data.multiple",
+    "pysys.data.rolling",
+    "pysys.data.capital",
+    "pysys.execution.targets",
+    "pysys.execution.generation",
+    "pysys.execution.stack_handler",
+    "pysys.systems.backtest",
+    "pysys.systems.backtest_yaml",
+    "pysys.reports.status",
+    "pysys.reports.roll",
+    "pysys.reports.trades",
+    "pysys.reports.pandl",
+    "pysys.reports.reconcile",
+    "pysys.broker.paper.synthetic",
 )
 
 
@@ -56,13 +80,17 @@ def main() -> None:
         for name in _PRELOAD:
             importlib.import_module(name)
         gc.freeze()
-    for line in requests:
+    later = list(_THEN) if sys.platform == "linux" else []
+    while line := requests.readline():
         request = json.loads(line)
         answer = (
             {"code": _exit_code(request["pid"])} if "pid" in request else {"pid": _fork(request, requests, answers)}
         )
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
+        while later and not select.select([requests], [], [], 0)[0]:
+            importlib.import_module(later.pop(0))
+            gc.freeze()
 
 
 def _exit_code(pid: int) -> int | None:

@@ -75,7 +75,7 @@ def open_run() -> OpenRun:
     process = os.environ[RUN_PROCESS] if run_id is not None else INTERACTIVE
     identity = run_id if run_id is not None else new_run_id()
     desk = open_desk(load_settings(), Author(process, identity))
-    run = OpenRun(desk, name, identity, interactive=run_id is None, _log=_log_into(desk))
+    run = OpenRun(desk, name, identity, interactive=run_id is None, _log=log_into(desk))
     if run.interactive:
         _write_down(run)
     hooks.report_hidden_failures(run.note_failure)
@@ -88,7 +88,8 @@ def _opened_by_hand() -> str:
     return Path(session).stem if session else INTERACTIVE
 
 
-def _log_into(desk: Desk) -> LogHandler:
+def log_into(desk: Desk) -> LogHandler:
+    """Send what the library logs to the desk's store, and nowhere else."""
     handler = LogHandler(desk.store, desk.clock)
     logger = logging.getLogger("pysys")
     for old in [old for old in logger.handlers if isinstance(old, LogHandler)]:

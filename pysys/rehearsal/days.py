@@ -24,6 +24,7 @@ from pysys.control.files import write_whole
 from pysys.control.index import write_index
 from pysys.control.methods import run_method
 from pysys.control.opening import exchange_database, open_desk
+from pysys.control.run import log_into
 from pysys.control.runner import Runner
 from pysys.desk import Desk
 from pysys.reports.pandl import pandl_report
@@ -61,6 +62,7 @@ TRADING_DAY: tuple[Step, ...] = (
     Step(time(23, 47), "trades"),
     Step(time(23, 48), "pandl"),
     Step(time(23, 49), "reconcile"),
+    Step(time(23, 50), "strategy"),
 )
 
 Progress = Callable[[int, int, str], None]  # steps done, steps in all, what is being done
@@ -152,10 +154,12 @@ def rehearse(plan: Plan, *, fresh: bool, progress: Progress) -> Summary:
         plan.prepare(settings)
         _prepared(settings).touch()
     desk = open_desk(settings, Author("rehearsal"))
+    log = log_into(desk)
     try:
         _run_days(plan, desk, progress)
         summary = _sum_up(plan, desk, monotonic() - started)
     finally:
+        log.close()
         desk.store.close()
     return summary
 
