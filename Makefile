@@ -10,6 +10,7 @@ test: install          ## every test
 	.venv/bin/python -m pytest
 
 lab: install           ## JupyterLab with the notebooks ready to run
+	.venv/bin/pysys init
 	.venv/bin/pysys lab
 
 check: install         ## style, types and layers

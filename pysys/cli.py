@@ -312,8 +312,115 @@ def finish(process: str) -> None:
         click.echo(line)
 
 
+# --- trading ----------------------------------------------------------------------------------------------------
+
+_why = click.option("--why", required=True, help="The reason; it is kept.")
+
+
 @cli.command()
-def lab() -> None:
+@click.option("--until", help="ISO time with its zone; default: the configured stop time.")
+@click.option("--now", is_flag=True, help="Whatever the window says.")
+def engine(until: str | None, now: bool) -> int:
+    """Work the orders in this process until its day ends; SIGTERM and `pysys stop run_stack_handler` drain it."""
+    settings = _settings()
+    from pysys.control.parameters import moment
+    from pysys.control.trading import run_engine_here
+
+    return _tell([run_engine_here(settings, moment(until), now=now)])
+
+
+@cli.group("kill-switch")
+def kill_switch() -> None:
+    """Stop all trading at once, or let it go on. Needs neither Jupyter, nor the engine, nor the broker."""
+
+
+@kill_switch.command("on")
+@_why
+@click.option("--cancel-orders", is_flag=True, help="Ask the broker to cancel open orders, too.")
+def kill_switch_on(why: str, cancel_orders: bool) -> int:
+    """Nothing new is sent from now on; positions stay as they are."""
+    code = _intervene("engage_kill_switch", {}, why)
+    return max(code, _intervene("cancel_all", {}, why)) if cancel_orders else code
+
+
+@kill_switch.command("off")
+@_why
+def kill_switch_off(why: str) -> int:
+    """Let trading go on."""
+    return _intervene("release_kill_switch", {}, why)
+
+
+@kill_switch.command("status")
+def kill_switch_status() -> None:
+    """Show whether it is engaged, by whom, and what that means."""
+    from pysys.control.interventions import kill_switch_line
+
+    click.echo(kill_switch_line(_settings()))
+
+
+@cli.group()
+def order() -> None:
+    """Orders on the stacks."""
+
+
+@order.command("list")
+def order_list() -> None:
+    """Show the three stacks."""
+    from pysys.control.interventions import order_lines
+
+    for line in order_lines(_settings()):
+        click.echo(line)
+
+
+@order.command("cancel")
+@click.argument("reference", metavar="REF")
+@_why
+def order_cancel(reference: str, why: str) -> int:
+    """Ask the broker to cancel one order, and hold its contract order."""
+    return _intervene("cancel_broker_order", {"order_ref": reference}, why)
+
+
+@cli.group()
+def command() -> None:
+    """Interventions: asked for once, carried out once, kept with who and why."""
+
+
+@command.command("list")
+@click.option("--limit", default=20, show_default=True, help="How many of the latest to show.")
+def command_list(limit: int) -> None:
+    """Show the latest interventions and their answers."""
+    from pysys.control.interventions import command_lines
+
+    for line in command_lines(_settings(), limit):
+        click.echo(line)
+
+
+@command.command("run")
+@click.argument("name")
+@_parameters
+@_why
+@click.option("--override", default="", help="Do it though a guard refuses, for this reason; it is kept.")
+@click.option("--token", default="", help="One use: the same token again is the same request.")
+def command_run(name: str, parameters: dict[str, str], why: str, override: str, token: str) -> int:
+    """Carry out an intervention: by the engine when one runs, else here."""
+    return _intervene(name, parameters, why, override, token)
+
+
+def _intervene(name: str, arguments: dict[str, Any], why: str, override: str = "", token: str = "") -> int:
+    from pysys.control.interventions import EXIT_CODES, answer_line, intervene
+
+    done = intervene(_settings(), name, arguments, why, override, token)
+    code = EXIT_CODES[done.status]
+    click.echo(answer_line(done), err=code != 0)
+    return code
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--no-browser", is_flag=True, help="Print the address instead of opening a browser.")
+def lab(no_browser: bool) -> None:
     """Open JupyterLab on this project: on this machine only, with a token, kernels on IPC."""
     import os
 
@@ -323,6 +430,8 @@ def lab() -> None:
         "--ServerApp.allow_remote_access=False",
         f"--ServerApp.root_dir={settings.home}",
         "--KernelManager.transport=ipc",
+        *(["--no-browser"] if no_browser else []),
+        *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
     ]
     environment = {**os.environ, "PYSYS_HOME": str(settings.home)}
     os.execve(sys.executable, [sys.executable, "-m", "jupyterlab", *options], environment)  # noqa: S606

@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from pysys.domain.errors import ConfigError
 
+AlgoName = Literal["best", "market", "snap_mid", "snap_market", "snap_primary", "adaptive"]
+
 ENVIRONMENT_PREFIX = "PYSYS_"
 # Environment variables that are not configuration: they place the program or describe one run to its kernel.
 _OTHER_VARIABLES = {"PYSYS_HOME", "PYSYS_PRIVATE", "PYSYS_SHARED"}
@@ -73,6 +75,20 @@ class Method(_Section):
     backtest_config_filename: str | None = None
 
 
+class SpreadLegEntry(_Section):
+    """One leg of a spread instrument: the market, and contracts for one unit bought, signed."""
+
+    instrument: str
+    ratio: int
+    chain: int = Field(default=0, ge=0)  # contracts after the priced one, of a spread within one market
+
+
+class SpreadDefinition(_Section):
+    """A spread traded as an instrument. All legs in one market, or every leg in a market of its own."""
+
+    legs: list[SpreadLegEntry]
+
+
 class Config(_Section):
     """Every setting of one system. The names are the configuration keys."""
 
@@ -84,7 +100,8 @@ class Config(_Section):
 
     # broker
     broker: Literal["paper"] = "paper"
-    broker_account: str = ""
+    broker_account: str = ""  # empty: whatever account the broker logs in to
+    broker_environment: Literal["paper", "live"] = "paper"  # orders go nowhere else
     ib_ipaddress: str = "127.0.0.1"
     ib_port: int = 4001
     ib_idoffset: int = 100
@@ -108,8 +125,10 @@ class Config(_Section):
     auto_roll: Literal["suggest", "auto"] = "suggest"
 
     # execution
-    default_algo: Literal["best", "market"] = "best"
-    algo_overrides: dict[str, Literal["best", "market"]] = Field(default_factory=dict)
+    default_algo: AlgoName = "best"
+    algo_overrides: dict[str, AlgoName] = Field(default_factory=dict)  # by instrument
+    spread_instruments: dict[str, SpreadDefinition] = Field(default_factory=dict)
+    force_roll_deadline_days: float = Field(default=3.0, gt=0)  # then a spread that does not trade is rolled in legs
     stack_handler_interval: float = Field(default=1.0, gt=0)  # seconds between two looks at the orders
 
     # processes
@@ -153,6 +172,12 @@ def outputs_folder(home: Path, config: Config) -> Path:
     return home / config.outputs_directory
 
 
+def backtests_folder(home: Path, config: Config) -> Path:
+    """Where the backtests of production runs are saved, a folder a strategy."""
+    named = config.backtest_store_directory
+    return home / named if named else outputs_folder(home, config) / "backtests"
+
+
 def config_hash(config: Config) -> str:
     """Changes when any setting does; secrets take no part, they show as stars."""
     text = json.dumps(config.model_dump(mode="json"), sort_keys=True)
@@ -194,8 +219,7 @@ class Settings:
     @property
     def backtests(self) -> Path:
         """Folder of saved backtests."""
-        named = self.config.backtest_store_directory
-        return self.home / named if named else self.outputs / "backtests"
+        return backtests_folder(self.home, self.config)
 
     @property
     def database_url(self) -> str:

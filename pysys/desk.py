@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pysys.broker.port import Broker
 from pysys.clock import Clock
-from pysys.config import Config, config_hash, outputs_folder
+from pysys.config import Config, backtests_folder, config_hash, outputs_folder
 from pysys.store.unit import Store
 
 
@@ -25,6 +25,11 @@ class Desk:
     @property
     def outputs(self) -> Path:
         return outputs_folder(self.home, self.config)
+
+    @property
+    def backtests(self) -> Path:
+        """Folder of the saved backtests."""
+        return backtests_folder(self.home, self.config)
 
     @property
     def config_hash(self) -> str:

@@ -28,13 +28,20 @@ class UnknownContract(DataError):
 
 
 class OrderType(StrEnum):
+    """How an order meets the market. What follows the book is moved by the broker itself."""
+
     MARKET = "market"
     LIMIT = "limit"
+    SNAP_MID = "snap_mid"  # a limit at the mid price, following it
+    SNAP_MARKET = "snap_market"  # at the far touch, following it
+    SNAP_PRIMARY = "snap_primary"  # at the near touch, following it
+    ADAPTIVE = "adaptive"  # patient at first, then at the market
 
 
 class WorkingStatus(StrEnum):
     """What the broker says of an order it has received."""
 
+    PENDING = "pending"  # received, not yet live at the exchange: it cannot be changed, and may never work
     WORKING = "working"
     FILLED = "filled"
     CANCELLED = "cancelled"
@@ -54,7 +61,7 @@ class OrderTicket:
         if not self.legs or any(leg.quantity == 0 for leg in self.legs):
             raise ValueError(f"order {self.order_ref}: every leg needs a quantity other than 0")
         if (self.order_type is OrderType.LIMIT) != (self.limit_price is not None):
-            raise ValueError(f"order {self.order_ref}: a limit order has a limit price, a market order has none")
+            raise ValueError(f"order {self.order_ref}: a limit order has a limit price, any other has none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,26 @@ class BrokerOrderState:
     status: WorkingStatus
     filled: tuple[int, ...]  # signed contracts per leg
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """An order that works in the account, whoever placed it."""
+
+    order_ref: str  # ours where we placed it; of any other, what `cancel` knows it by. Never blank.
+    permanent_id: str
+    legs: tuple[Leg, ...]  # signed contracts, as ordered
+
+
+@dataclass(frozen=True, slots=True)
+class FxTrade:
+    """A spot currency trade as it was done. Identity is the order_ref."""
+
+    order_ref: str
+    pair: str  # EURUSD: euros bought or sold, for dollars
+    amount: float  # of the first currency; positive bought it
+    rate: float  # units of the second currency for one of the first
+    traded_at: datetime  # UTC
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +186,16 @@ class Broker(Protocol):
 
     name: str
 
+    @property
+    def account(self) -> str:
+        """The account this connection trades. Raises BrokerUnavailable while there is none."""
+        ...
+
+    @property
+    def environment(self) -> str:
+        """ "paper" or "live", as the account itself says. Raises BrokerUnavailable while there is no connection."""
+        ...
+
     def account_value(self) -> AccountValue: ...
 
     def positions(self) -> dict[Contract, int]:
@@ -206,6 +243,18 @@ class Broker(Protocol):
 
     def order_states(self, order_refs: Sequence[str]) -> dict[str, BrokerOrderState]:
         """The broker's word on these orders; an order it never received is absent."""
+        ...
+
+    def open_orders(self) -> Sequence[OpenOrder]:
+        """Every order that works in the account now, ours or not."""
+        ...
+
+    def trade_fx(self, order_ref: str, pair: str, amount: float) -> FxTrade:
+        """Buy (sell when negative) `amount` of the first currency of `pair` against the second, at the market.
+
+        The same order_ref twice is one trade. Raises OrderRejected for an unknown pair or one the market quotes the
+        other way round, OutcomeUnknown when no answer came.
+        """
         ...
 
     def fills_since(self, moment: datetime | None) -> Sequence[Fill]:

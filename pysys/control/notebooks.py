@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pysys.domain.errors import ConfigError
 
-KINDS = ("processes", "reports")
+KINDS = ("processes", "reports", "research")
 # Names that processes have long been configured with.
 _ESTABLISHED = {"daily_pandl_report": "pandl", "trade_report": "trades", "daily_pandl": "pandl", "trade": "trades"}
 

@@ -99,8 +99,8 @@ def status_lines(settings: Settings, runs: int) -> list[str]:
         running = "no" if lease is None else f"{lease.holder.host}:{lease.holder.pid}"
         times = (_time(state.last_start, zone), _time(state.last_end, zone))
         rows.append((name, state.status.value, running, *times, f"{window.start:%H:%M}-{window.stop:%H:%M}"))
-    lines = _aligned(rows)
-    return [*lines, "", *_aligned([("RUN", "STARTED", "STATUS", "SECONDS", "ERROR"), *(_run(r, zone) for r in latest)])]
+    lines = aligned(rows)
+    return [*lines, "", *aligned([("RUN", "STARTED", "STATUS", "SECONDS", "ERROR"), *(_run(r, zone) for r in latest)])]
 
 
 def _run(run: Run, zone: ZoneInfo) -> tuple[str, ...]:
@@ -112,7 +112,8 @@ def _time(moment: datetime | None, zone: ZoneInfo) -> str:
     return "never" if moment is None else f"{moment.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table, each column as wide as it needs."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
+from pysys.domain.conditions import Condition
 from pysys.domain.contracts import Contract
 
 
@@ -34,8 +35,14 @@ class Fill:
     filled_at: datetime  # UTC
     commission: float | None = None  # positive cost; None until the broker reports it
     commission_currency: str | None = None
+    corrects: str | None = None  # execution this one replaces; what that one moved is moved back
+    reverses: str | None = None  # execution this one takes back (a bust): the quantity is minus that one's
 
     def __post_init__(self) -> None:
+        if self.corrects is not None and self.reverses is not None:
+            raise ValueError(f"fill {self.execution_id}: it replaces one execution or takes one back, not both")
+        if self.execution_id in (self.corrects, self.reverses):
+            raise ValueError(f"fill {self.execution_id}: it cannot correct itself")
         if self.quantity == 0:
             raise ValueError(f"fill {self.execution_id}: quantity is 0, but a fill moves a position")
         if self.filled_at.tzinfo is None:
@@ -53,6 +60,7 @@ class InstrumentOrderType(StrEnum):
     LIMIT = "limit"
     ZERO_ROLL = "Zero-roll-order"
     BALANCE = "balance trade"
+    PANIC = "panic"  # at the market, whole, without resizing and trade limits
 
 
 class OrderStatus(StrEnum):
@@ -74,21 +82,6 @@ class BrokerOrderStatus(StrEnum):
     REJECTED = "rejected"
 
 
-_NEXT_BROKER_STATUS: dict[BrokerOrderStatus, set[BrokerOrderStatus]] = {
-    BrokerOrderStatus.INTENDED: set(BrokerOrderStatus),
-    BrokerOrderStatus.WORKING: set(BrokerOrderStatus) - {BrokerOrderStatus.INTENDED},
-    # A fill may still arrive after a cancel or a rejection was reported; it stands.
-    BrokerOrderStatus.CANCELLED: {BrokerOrderStatus.CANCELLED, BrokerOrderStatus.FILLED},
-    BrokerOrderStatus.REJECTED: {BrokerOrderStatus.REJECTED, BrokerOrderStatus.FILLED},
-    BrokerOrderStatus.FILLED: {BrokerOrderStatus.FILLED},
-}
-
-
-def next_broker_status(now: BrokerOrderStatus, reported: BrokerOrderStatus) -> BrokerOrderStatus:
-    """Status after the broker reported one. A report that cannot be true any more is ignored."""
-    return reported if reported in _NEXT_BROKER_STATUS[now] else now
-
-
 @dataclass(frozen=True, slots=True)
 class InstrumentOrder:
     """What a strategy wants to trade in one instrument, before any contract is chosen."""
@@ -107,6 +100,10 @@ class InstrumentOrder:
     id: int = 0  # 0 until stored
     fill: int = 0
     filled_price: float | None = None
+    limit_price: Decimal | None = None  # of limit_contract
+    limit_contract: str | None = None
+    condition: Condition | None = None  # tested when its contract order is made
+    waits_for: str = ""  # why it has no contract order yet
 
     @property
     def unfilled(self) -> int:
@@ -140,6 +137,13 @@ class ContractOrder:
     roll_order: bool = False
     algo_to_use: str = ""
     sequence: int = 0  # waits for the orders of its family with a lower one
+    limit_price: Decimal | None = None  # of the contract traded, on its tick; of a spread in lowest terms
+    locked: bool = False  # by a person: nothing new is sent for it
+    claimed_by: str | None = None  # who else is working it ...
+    claim_until: datetime | None = None  # ... and until when that is believed, UTC
+    note: str = ""  # why nothing is sent for it, while nothing is
+    inter_spread_order: bool = False  # one leg of an instrument that is a spread between markets
+    manual_trade: bool = False
     id: int = 0
     parent_id: int = 0
 
@@ -167,7 +171,7 @@ class BrokerOrder:
     mid_price: float | None = None
     offside_price: float | None = None
     roll_order: bool = False
-    submitted_at: datetime | None = None
+    submitted_at: datetime | None = None  # when the broker had it; of one it never answered about, when it was sent
     cancel_requested_at: datetime | None = None
     algo_state: dict[str, str | float | bool | None] = field(default_factory=dict)
     id: int = 0

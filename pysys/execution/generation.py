@@ -1,7 +1,7 @@
 """Instrument orders: what each strategy must trade to get from what it holds to what it wants."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,11 +9,13 @@ import pandas as pd
 
 from pysys.broker.port import BrokerUnavailable
 from pysys.desk import Desk
-from pysys.domain.errors import NeedsOperator
-from pysys.domain.limits import within_limits, within_position_limit
-from pysys.domain.orders import InstrumentOrder, InstrumentOrderType
-from pysys.domain.overrides import Override, apply_override, combine
-from pysys.domain.targets import BufferedTarget, trade_into_buffer
+from pysys.domain.errors import ConfigError, NeedsOperator
+from pysys.domain.orders import InstrumentOrder, InstrumentOrderType, OrderStatus
+from pysys.domain.restraints import restrain
+from pysys.domain.targets import BufferedTarget, Generator, SpreadTarget, Target, Wish
+from pysys.execution.generators import generator_for
+from pysys.execution.restraining import LIMIT_NOTE, Key, Snapshot, reducing_order, take_snapshot
+from pysys.execution.spread_book import markets_of_instrument
 from pysys.execution.targets import configured_strategies
 from pysys.store.targets import BacktestRun
 from pysys.store.unit import UnitOfWork
@@ -30,7 +32,8 @@ class Decision:
     lower: float | None
     upper: float | None
     trade: int  # new order; 0 is none
-    note: str = ""  # what held the trade back
+    note: str = ""  # what held the trade back, or asked for it in the strategy's place
+    terms: str = ""  # limit or condition the order trades on
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,125 +66,118 @@ class OrdersResult:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Restraints:
-    """What holds one strategy's trade in one instrument back."""
-
-    override: Override
-    strategy_limits: tuple[int, ...]  # position limits of this strategy in this instrument
-    instrument_limits: tuple[int, ...]  # of the instrument, over all strategies
-    stale: str = ""  # why the inputs are too old to open a position on
-
-
-def decide_trade(
-    target: BufferedTarget, position: int, unfilled: int, others: int, restraints: Restraints
-) -> tuple[int, str]:
-    """The new order, and what held it back. Contracts, signed.
-
-    position: held by the strategy. unfilled: of its orders on the stack. others: positions and unfilled orders of
-    every other strategy in the instrument. Buffer, override and limits all look at the sum, so an order never
-    reaches past what was allowed when the earlier ones fill.
-    """
-    effective = position + unfilled
-    wanted = trade_into_buffer(effective, target.lower, target.upper)
-    notes = []
-    trade = apply_override(restraints.override, effective, wanted)
-    if trade != wanted:
-        notes.append(f"override {restraints.override}: {wanted:+d} became {trade:+d}")
-    before = trade
-    trade = within_limits(effective, trade, restraints.strategy_limits)
-    if restraints.instrument_limits:
-        tightest = min(restraints.instrument_limits)
-        capped = within_position_limit(effective + others, trade, tightest)
-        trade = _smaller_step(trade, capped)
-    if trade != before:
-        notes.append(f"position limit: {before:+d} became {trade:+d}")
-    if restraints.stale and abs(effective + trade) > abs(effective):
-        notes.append(f"{restraints.stale}: {trade:+d} not opened")
-        trade = 0
-    return trade, "; ".join(notes)
-
-
-def _smaller_step(trade: int, capped: int) -> int:
-    """The cap on a trade, where it only makes the trade smaller or turns it toward reducing."""
-    return min(trade, capped) if trade > 0 else max(trade, capped) if trade < 0 else capped
-
-
 def generate_orders(desk: Desk, strategies: Sequence[str] | None = None) -> OrdersResult:
     """Put the orders of every strategy on the instrument stack; what is there already counts as traded.
 
     Positions, unfilled orders, targets, overrides and limits are read, and the orders written, in one transaction.
+    After the strategies have had their say, positions beyond a limit are brought back, whoever holds them.
     """
     methods = configured_strategies(desk, "run_strategy_order_generator", strategies)
+    generators = {strategy: generator_for(strategy, method) for strategy, method in methods.items()}
     now = desk.clock.now()
     with desk.store.read() as unit:
         latest = {strategy: unit.targets.latest_backtest(strategy) for strategy in methods}
         instruments = sorted({code for run in latest.values() if run is not None for code in run.universe})
-    sessions = {code: _closed_sessions(desk, code, now) for code in instruments}
-    decisions: list[Decision] = []
+    closes = {code: _closed_sessions(desk, code, now) for code in instruments}
     with desk.store.write() as unit:
-        for run in latest.values():
+        for strategy in methods:
+            _withdraw_waiting(unit, strategy, now)
+        round_ = _Round(unit, take_snapshot(unit, desk.config), now)
+        for strategy, run in latest.items():
             if run is not None:
-                decisions += _decide_for_strategy(unit, run, sessions, now)
-        for decision in decisions:
-            if decision.trade:
-                _place(unit, decision, latest[decision.strategy], now)
+                round_.decide(run, generators[strategy], closes)
+        round_.keep_limits()
         unit.commit()
-    return OrdersResult(tuple(decisions), tuple(name for name, run in latest.items() if run is None))
+    return OrdersResult(tuple(round_.decisions), tuple(name for name, run in latest.items() if run is None))
 
 
 def _closed_sessions(desk: Desk, instrument: str, now: datetime) -> list[datetime]:
-    """Closes of the sessions of the last ten days; empty when the broker does not say."""
+    """Closes of the sessions of the last ten days, of a spread those of its first market; empty when unknown."""
+    market = markets_of_instrument(desk.config, instrument)[0]
     try:
-        sessions = desk.broker.sessions(instrument, now - timedelta(days=10), now)
+        sessions = desk.broker.sessions(market, now - timedelta(days=10), now)
     except BrokerUnavailable:
         return []
     return [session.closes for session in sessions if session.closes <= now]
 
 
-def _decide_for_strategy(
-    unit: UnitOfWork, run: BacktestRun, sessions: Mapping[str, list[datetime]], now: datetime
-) -> list[Decision]:
-    targets = {target.instrument: target for target in unit.targets.targets_of(run.id)}
-    positions = unit.positions.strategy_positions()
-    unfilled = unit.orders.unfilled_by_strategy_instrument()
-    held = {instrument for (strategy, instrument) in positions if strategy == run.strategy}
-    decisions = []
-    for instrument in sorted(set(run.universe) | held):
-        key = (run.strategy, instrument)
-        position, waiting = positions.get(key, 0), unfilled.get(key, 0)
-        target = targets.get(instrument)
-        if target is None:
-            if position or waiting:
-                known = instrument in run.universe
-                note = "no position computed: too little history" if known else "not in the strategy any more"
-                decisions.append(Decision(*key, position, waiting, None, None, 0, f"{note}; held until told otherwise"))
-            continue
-        others = _sum_of_others(positions, key) + _sum_of_others(unfilled, key)
-        restraints = _restraints(unit, key, stale_because(target, run, sessions[instrument]))
-        trade, note = decide_trade(target, position, waiting, others, restraints)
-        decisions.append(Decision(*key, position, waiting, target.lower, target.upper, trade, note))
-    return decisions
+def _withdraw_waiting(unit: UnitOfWork, strategy: str, now: datetime) -> None:
+    """End a strategy's orders that wait for a price, and limits not yet worked: this run says anew what it wants."""
+    for order in unit.orders.without_children():
+        on_terms = order.condition is not None or order.order_type is InstrumentOrderType.LIMIT
+        if order.strategy == strategy and on_terms and not order.manual_trade:
+            unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, "replaced by a new run")
 
 
-def _sum_of_others(table: Mapping[tuple[str, str], int], key: tuple[str, str]) -> int:
-    return sum(value for other, value in table.items() if other[1] == key[1] and other != key)
+class _Round:
+    """One run of the generator inside its transaction. What was ordered counts for what is decided next."""
+
+    def __init__(self, unit: UnitOfWork, snapshot: Snapshot, now: datetime) -> None:
+        self.unit, self.snapshot, self.now = unit, snapshot, now
+        self.effective = snapshot.effective()
+        self.decisions: list[Decision] = []
+
+    def decide(self, run: BacktestRun, generator: Generator, closes: Mapping[str, Sequence[datetime]]) -> None:
+        """Order what the targets of one strategy ask for."""
+        targets = {target.instrument: target for target in self.unit.targets.targets_of(run.id)}
+        own = {code: held for (strategy, code), held in self.effective.items() if strategy == run.strategy}
+        wishes = generator(list(targets.values()), own)
+        _check_wishes(run.strategy, wishes, targets)
+        for instrument in sorted(set(run.universe) | set(targets) | {code for code, held in own.items() if held}):
+            key = (run.strategy, instrument)
+            target = targets.get(instrument)
+            if target is None:
+                self._keep(key, known=instrument in run.universe)
+                continue
+            stale = stale_because(target, run, closes.get(instrument, ()))
+            for wish in wishes.get(instrument, ()):
+                self._order(key, target, wish, stale)
+
+    def _keep(self, key: Key, *, known: bool) -> None:
+        if self.effective.get(key, 0):
+            note = "no position computed: too little history" if known else "not in the strategy any more"
+            self.decisions.append(self._decision(key, None, 0, f"{note}; held until told otherwise"))
+
+    def _order(self, key: Key, target: Target, wish: Wish, stale: str) -> None:
+        position = self.effective.get(key, 0)
+        others = sum(held for other, held in self.effective.items() if other[1] == key[1] and other != key)
+        trade, note = restrain(wish.trade, position, others, self.snapshot.restraints(key, stale))
+        self.decisions.append(replace(self._decision(key, target, trade, note), terms=wish.terms))
+        if trade == 0:
+            return
+        self.unit.orders.place_instrument_order(_order_for(target, wish, trade, note, self.now))
+        if wish.condition is None:
+            self.effective[key] = position + trade
+
+    def keep_limits(self) -> None:
+        """Order what brings positions back within their limits."""
+        for key, trade in sorted(self.snapshot.reductions(self.effective).items()):
+            self.unit.orders.place_instrument_order(reducing_order(self.unit, key, trade, self.now))
+            known = [n for n, d in enumerate(self.decisions) if (d.strategy, d.instrument) == key and d.trade == 0]
+            if known:
+                before = self.decisions[known[0]]
+                note = f"{before.note}; {LIMIT_NOTE}" if before.note else LIMIT_NOTE
+                self.decisions[known[0]] = replace(before, trade=trade, note=note)
+            else:
+                self.decisions.append(self._decision(key, None, trade, LIMIT_NOTE))
+
+    def _decision(self, key: Key, target: Target | None, trade: int, note: str) -> Decision:
+        position, unfilled = self.snapshot.positions.get(key, 0), self.snapshot.unfilled.get(key, 0)
+        if isinstance(target, BufferedTarget | SpreadTarget):
+            return Decision(*key, position, unfilled, target.lower, target.upper, trade, note)
+        return Decision(*key, position, unfilled, None, None, trade, note)
 
 
-def _restraints(unit: UnitOfWork, key: tuple[str, str], stale: str) -> Restraints:
-    strategy, instrument = key
-    overrides = unit.restrictions.overrides()
-    scopes = ((strategy, ""), ("", instrument), key, ("", ""))
-    limits = unit.restrictions.position_limits()
-    return Restraints(
-        override=combine(overrides[scope] for scope in scopes if scope in overrides),
-        strategy_limits=tuple(limits[scope] for scope in [key] if scope in limits),
-        instrument_limits=tuple(limits[scope] for scope in [("", instrument)] if scope in limits),
-        stale=stale,
-    )
+def _check_wishes(strategy: str, wishes: Mapping[str, Sequence[Wish]], targets: Mapping[str, Target]) -> None:
+    strangers = sorted(set(wishes) - set(targets))
+    if strangers:
+        raise ConfigError(
+            f"run_strategy_order_generator.{strategy}.object: it asks to trade {', '.join(strangers)}, which the "
+            "strategy has no optimal position for."
+        )
 
 
-def stale_because(target: BufferedTarget, run: BacktestRun, closes: Sequence[datetime]) -> str:
+def stale_because(target: Target, run: BacktestRun, closes: Sequence[datetime]) -> str:
     """Why a target is too old to open a position on: more than one session has closed since; else blank."""
     if sum(close > run.time for close in closes) > 1:
         return f"backtest of {run.time:%Y-%m-%d %H:%M} is older than one session"
@@ -190,20 +186,18 @@ def stale_because(target: BufferedTarget, run: BacktestRun, closes: Sequence[dat
     return ""
 
 
-def _place(unit: UnitOfWork, decision: Decision, run: BacktestRun | None, now: datetime) -> None:
-    if run is None:
-        return
-    target = next(t for t in unit.targets.targets_of(run.id) if t.instrument == decision.instrument)
-    unit.orders.place_instrument_order(
-        InstrumentOrder(
-            strategy=decision.strategy,
-            instrument=decision.instrument,
-            trade=decision.trade,
-            order_type=InstrumentOrderType.BEST,
-            generated_at=now,
-            reference_price=target.reference_price,
-            reference_contract=target.reference_contract,
-            reference_time=target.reference_time,
-            note=decision.note,
-        )
+def _order_for(target: Target, wish: Wish, trade: int, note: str, now: datetime) -> InstrumentOrder:
+    return InstrumentOrder(
+        strategy=target.strategy,
+        instrument=target.instrument,
+        trade=trade,
+        order_type=wish.order_type,
+        generated_at=now,
+        reference_price=target.reference_price,
+        reference_contract=target.reference_contract,
+        reference_time=target.reference_time,
+        note=note,
+        limit_price=wish.limit_price,
+        limit_contract=wish.limit_contract,
+        condition=wish.condition,
     )

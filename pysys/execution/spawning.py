@@ -1,164 +1,282 @@
-"""Contract orders: which contracts an instrument order is traded in, and the orders that force a roll."""
+"""Contract orders: when an instrument order may be worked, and which contracts it is traded in."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 
+from pysys.broker.port import BrokerUnavailable
 from pysys.config import Config
+from pysys.desk import Desk
+from pysys.domain.contract_choice import OPENS, choose_contracts
 from pysys.domain.contracts import Contract
-from pysys.domain.orders import (
-    ROLL_PSEUDO_STRATEGY,
-    ContractOrder,
-    InstrumentOrder,
-    InstrumentOrderType,
-    OrderLeg,
-)
-from pysys.domain.roll_split import roll_state_split
+from pysys.domain.errors import PysysError
+from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderStatus
+from pysys.domain.overrides import Override, apply_override
+from pysys.domain.restraints import restrain
 from pysys.domain.roll_states import RollState
+from pysys.execution.algo_choice import algo_for
+from pysys.execution.netting import net_orders
+from pysys.execution.restraining import take_snapshot
+from pysys.execution.roll_views import Family, RollView, limit_on_tick, price_in, roll_view, working_families
+from pysys.execution.rolling import make_waiting_rolls, settle_roll_states
+from pysys.execution.spread_book import market_of_instrument, markets_of_instrument, spread_named
 from pysys.store.unit import UnitOfWork
 
-
-@dataclass(frozen=True, slots=True)
-class RollView:
-    """Where an instrument stands between two contracts when its orders are made."""
-
-    state: RollState
-    priced: Contract
-    forward: Contract
-    priced_position: int
-    spread: float | None  # forward less priced, when both last had a price; None when that never was
+Prices = Mapping[tuple[str, str], float]  # by (instrument, contract) of a condition: the price now
 
 
-def roll_view(unit: UnitOfWork, instrument: str) -> RollView | None:
-    """None for an instrument without multiple prices."""
-    latest = unit.prices.last_multiple(instrument)
-    if not len(latest):
-        return None
-    priced = Contract(instrument, f"{int(latest.price_contract[-1]):08d}")
-    forward = Contract(instrument, f"{int(latest.forward_contract[-1]):08d}")
-    return RollView(
-        state=unit.markets.roll_status(instrument).state,
-        priced=priced,
-        forward=forward,
-        priced_position=unit.positions.contract_position(priced),
-        spread=unit.prices.last_matched_gap(instrument, priced, forward),
-    )
+class Waits(PysysError):
+    """An instrument order cannot be worked yet; the sentence is shown with it."""
 
 
-def contract_orders_for(order: InstrumentOrder, view: RollView, algo: str, now: datetime) -> list[ContractOrder]:
-    """The children of an instrument order: one per contract traded; none while the roll state lets nothing through.
+def prices_for_conditions(desk: Desk) -> dict[tuple[str, str], float]:
+    """Mid prices, now, of what conditional orders wait for; absent where the broker has no full quote.
 
-    What closes the priced contract comes before what opens the forward one.
+    Called before the transaction that makes the contract orders, because it asks the broker.
     """
-    in_priced, in_forward = roll_state_split(view.state, view.priced_position, order.trade)
-    children: list[ContractOrder] = []
-    for contract, trade in ((view.priced, in_priced), (view.forward, in_forward)):
-        if trade:
-            children.append(
-                ContractOrder(
-                    strategy=order.strategy,
-                    instrument=order.instrument,
-                    legs=(OrderLeg(contract, trade),),
-                    order_type=order.order_type,
-                    generated_at=now,
-                    reference_price=_moved_reference(order, contract, view),
-                    algo_to_use=algo,
-                    sequence=len(children),
-                )
+    with desk.store.read() as unit:
+        waiting = [order for order in unit.orders.without_children() if order.condition is not None]
+        wanted = {
+            (order.instrument, order.condition.contract): _contracts_of_price(unit, desk.config, order)
+            for order in waiting
+            if order.condition is not None
+        }
+    found = {}
+    for key, legs in wanted.items():
+        try:
+            quotes = [(ratio, desk.broker.quote(contract)) for contract, ratio in legs.items()]
+        except BrokerUnavailable:
+            continue
+        mids = [ratio * quote.mid for ratio, quote in quotes if quote is not None]
+        if quotes and len(mids) == len(quotes):
+            found[key] = sum(mids)
+    return found
+
+
+def _contracts_of_price(unit: UnitOfWork, config: Config, order: InstrumentOrder) -> dict[Contract, int]:
+    """Contracts whose prices make up the price a condition is about; none where they cannot be told."""
+    if order.condition is None:
+        return {}
+    spread = spread_named(config, order.instrument)
+    if spread is None:
+        return {Contract(order.instrument, order.condition.contract): 1}
+    if not spread.within_one_market:
+        views = {leg.instrument: roll_view(unit, config, leg.instrument) for leg in spread.legs}
+        return {v.standing.priced: leg.ratio for leg in spread.legs if (v := views[leg.instrument]) is not None}
+    view = roll_view(unit, config, order.instrument)
+    start = None if view is None else view.reference_start(order.condition.contract)
+    return {} if view is None or start is None else view.unit_legs(start)
+
+
+def spawn_contract_orders(
+    unit: UnitOfWork,
+    config: Config,
+    now: datetime,
+    prices: Prices | None = None,
+    *,
+    chosen: Callable[[InstrumentOrder], bool] | None = None,
+) -> int:
+    """Make the children of instrument orders that have none and may be worked; how many were made.
+
+    First conditions are tested against `prices`, and what can be crossed between orders of one instrument is netted.
+    An order that has to wait says why in `waits_for`. chosen: which orders; all of them when not given.
+    """
+    settle_roll_states(unit, config, now)
+    made = make_waiting_rolls(unit, config, now)
+    waiting = [order for order in unit.orders.without_children() if chosen is None or chosen(order)]
+    if not waiting:
+        return made
+    spawner = _Spawner(unit, config, now, {} if prices is None else prices)
+    ready: dict[str, list[InstrumentOrder]] = {}
+    for order in waiting:
+        if order.roll_order or order.order_type is InstrumentOrderType.BALANCE:
+            continue
+        try:
+            free = spawner.free_to_trade(order)
+        except PysysError as reason:
+            spawner.note(order, str(reason))
+        else:
+            if free is not None:
+                ready.setdefault(order.instrument, []).append(free)
+    return made + sum(spawner.spawn(instrument, orders) for instrument, orders in ready.items())
+
+
+@dataclass
+class _Spawner:
+    """One pass over the orders without children, inside its transaction."""
+
+    unit: UnitOfWork
+    config: Config
+    now: datetime
+    prices: Prices
+
+    def __post_init__(self) -> None:
+        self.locked = self.unit.restrictions.locked_instruments()
+        self.families = working_families(self.unit)
+        self.ended: set[int] = set()
+
+    def note(self, order: InstrumentOrder, why: str) -> None:
+        if order.waits_for != why:
+            self.unit.orders.set_waiting(order.id, why)
+
+    def free_to_trade(self, order: InstrumentOrder) -> InstrumentOrder | None:
+        """The order, as it may trade now; None when it ended instead. Raises Waits."""
+        if order.id in self.ended:
+            return None
+        for code in dict.fromkeys((order.instrument, *markets_of_instrument(self.config, order.instrument))):
+            if code in self.locked:
+                raise Waits(f"{code} is locked, {self.locked[code]}")
+        return order if order.condition is None else self._tested(order)
+
+    def _tested(self, order: InstrumentOrder) -> InstrumentOrder | None:
+        """A conditional order whose price has come, cut to what limits allow by now. Its alternatives end."""
+        condition = order.condition
+        if condition is None:
+            return order
+        price = self.prices.get((order.instrument, condition.contract))
+        if price is None:
+            raise Waits(f"{condition}; no price now")
+        if not condition.is_met(price):
+            raise Waits(f"{condition}; now {price:g}")
+        for other in self.unit.orders.without_children():
+            alternative = (other.strategy, other.instrument) == (order.strategy, order.instrument)
+            if alternative and other.id != order.id and other.condition is not None:
+                note = f"replaced: the price of order {order.id} came first"
+                self.unit.orders.end_instrument_order(other.id, OrderStatus.CANCELLED, self.now, note)
+                self.ended.add(other.id)
+        snapshot, key = take_snapshot(self.unit, self.config), (order.strategy, order.instrument)
+        effective = snapshot.effective()
+        others = sum(held for other_key, held in effective.items() if other_key[1] == key[1] and other_key != key)
+        trade, note = restrain(order.unfilled, effective.get(key, 0), others, snapshot.restraints(key))
+        if trade == 0:
+            self.unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, self.now, note)
+            return None
+        if trade != order.trade:
+            self.unit.orders.change_trade(order.id, trade, note)
+        return replace(order, trade=trade, note=note if note else order.note)
+
+    def spawn(self, instrument: str, orders: Sequence[InstrumentOrder]) -> int:
+        """Net the orders of one instrument, and make children of what is left."""
+        try:
+            left = self._netted(instrument, orders)
+        except PysysError as reason:
+            for order in orders:
+                self.note(order, str(reason))
+            return 0
+        made = 0
+        for order in left:
+            try:
+                self._after_its_turn(order)
+                children = self._children(order)
+            except PysysError as reason:
+                self.note(order, str(reason))
+                continue
+            for child in children:
+                self.unit.orders.place_contract_order(order.id, child)
+            self.note(order, "")
+            self.families.append(Family(order, tuple(children)))
+            made += len(children)
+        return made
+
+    def _netted(self, instrument: str, orders: Sequence[InstrumentOrder]) -> list[InstrumentOrder]:
+        if not (any(order.unfilled > 0 for order in orders) and any(order.unfilled < 0 for order in orders)):
+            return list(orders)
+        spread = spread_named(self.config, instrument)
+        between = spread is not None and not spread.within_one_market
+        return net_orders(self.unit, orders, None if between else self._view(instrument), self.now)
+
+    def _view(self, instrument: str) -> RollView:
+        try:
+            view = roll_view(self.unit, self.config, instrument, self.families)
+        except ValueError as error:
+            raise Waits(str(error)) from error
+        if view is None:
+            raise Waits(f"no multiple prices of {market_of_instrument(self.config, instrument)} yet")
+        return view
+
+    def _after_its_turn(self, order: InstrumentOrder) -> None:
+        """Raise Waits while the market is taken: by another kind of order, or by one that trades the other way."""
+        markets = set(markets_of_instrument(self.config, order.instrument))
+        for family in self.families:
+            taken = markets & {child.instrument for child in family.children}
+            if not taken:
+                continue
+            who = f"{_kind(family.parent)} order {family.parent.id} in {', '.join(sorted(taken))}"
+            if _kind(family.parent) != _kind(order):
+                raise Waits(f"after {who}")
+            if family.parent.instrument == order.instrument and family.parent.unfilled * order.unfilled < 0:
+                raise Waits(f"after {who}, which trades the other way")
+
+    def _children(self, order: InstrumentOrder) -> list[ContractOrder]:
+        spread = spread_named(self.config, order.instrument)
+        if spread is None or spread.within_one_market:
+            return self._in_one_market(order, order.unfilled, self._view(order.instrument))
+        if order.limit_price is not None:
+            raise Waits("a limit on a spread between markets cannot be shared out among its legs")
+        children: list[ContractOrder] = []
+        for leg in spread.legs:
+            legs = self._in_one_market(order, order.unfilled * leg.ratio, self._view(leg.instrument))
+            children += [replace(child, reference_price=None, inter_spread_order=True) for child in legs]
+        return children
+
+    def _in_one_market(self, order: InstrumentOrder, trade: int, view: RollView) -> list[ContractOrder]:
+        state = view.standing.state
+        parts = choose_contracts(view.standing, trade)
+        if not parts:
+            raise Waits(f"roll state {state} of {view.market}")
+        if state is RollState.NO_OPEN and not self._reduces(order):
+            raise Waits(f"roll state {state} of {view.market} lets through only what reduces the position")
+        if any(part.sequence == OPENS or _opens(view, part.contract, part.trade) for part in parts):
+            self._after_reductions(order)
+        return [
+            ContractOrder(
+                strategy=order.strategy,
+                instrument=view.market,
+                legs=view.legs((part.contract, part.trade)),
+                order_type=order.order_type,
+                generated_at=self.now,
+                reference_price=self._moved_reference(order, view, part.contract),
+                limit_price=self._moved_limit(order, view, part.contract, part.trade),
+                algo_to_use=algo_for(self.config, order.order_type, view.market),
+                sequence=part.sequence,
+                manual_trade=order.manual_trade,
             )
-    return children
+            for part in parts
+        ]
+
+    def _reduces(self, order: InstrumentOrder) -> bool:
+        held = self.unit.positions.strategy_positions().get((order.strategy, order.instrument), 0)
+        return apply_override(Override("reduce_only"), held, order.unfilled) == order.unfilled
+
+    def _after_reductions(self, order: InstrumentOrder) -> None:
+        """Raise Waits while another family of the instrument has still to close what this order would open against."""
+        held = self.unit.positions.contract_positions()
+        for family in self.families:
+            closing = any(held.get(contract, 0) * left < 0 for contract, left in family.remaining.items())
+            if closing and family.parent.instrument == order.instrument:
+                raise Waits(f"after order {family.parent.id}, which closes the position first")
+
+    def _moved_reference(self, order: InstrumentOrder, view: RollView, start: Contract) -> float | None:
+        """The reference price in the contract traded; None when it cannot be moved there."""
+        if order.reference_price is None or order.reference_contract is None:
+            return None
+        return price_in(self.unit, view, order.reference_price, order.reference_contract, start)
+
+    def _moved_limit(self, order: InstrumentOrder, view: RollView, start: Contract, trade: int) -> Decimal | None:
+        """The limit in the contract traded, on its tick. Raises Waits when it cannot be moved there."""
+        if order.limit_price is None:
+            return None
+        contract = order.limit_contract if order.limit_contract is not None else view.first_leg(start).date
+        moved = price_in(self.unit, view, float(order.limit_price), contract, start)
+        if moved is None:
+            raise Waits(f"its limit is a price of {contract}, which never had one together with {start.date}")
+        return limit_on_tick(moved, self.unit.markets.instrument(view.market).tick_size, trade)
 
 
-def _moved_reference(order: InstrumentOrder, contract: Contract, view: RollView) -> float | None:
-    """The reference price in the contract traded; None when it cannot be moved there."""
-    if order.reference_price is None or order.reference_contract is None:
-        return None
-    if order.reference_contract == contract.date:
-        return order.reference_price
-    if view.spread is None:
-        return None
-    if (order.reference_contract, contract) == (view.priced.date, view.forward):
-        return order.reference_price + view.spread
-    if (order.reference_contract, contract) == (view.forward.date, view.priced):
-        return order.reference_price - view.spread
-    return None
+def _kind(order: InstrumentOrder) -> str:
+    return "roll" if order.roll_order else "manual" if order.manual_trade else "strategy"
 
 
-def roll_orders_for(view: RollView, algo: str, now: datetime) -> tuple[InstrumentOrder, list[ContractOrder]] | None:
-    """The zero instrument order and its children that move the whole priced position forward.
-
-    Force: one calendar spread. Force_Outright: close first, then open. None when nothing is to be rolled.
-    """
-    held, instrument = view.priced_position, view.priced.instrument
-    if held == 0 or view.state not in (RollState.FORCE, RollState.FORCE_OUTRIGHT):
-        return None
-    parent = InstrumentOrder(
-        strategy=ROLL_PSEUDO_STRATEGY,
-        instrument=instrument,
-        trade=0,
-        order_type=InstrumentOrderType.ZERO_ROLL,
-        generated_at=now,
-        reference_price=None if view.spread is None else -view.spread,
-        reference_time=now,
-        roll_order=True,
-    )
-    legs = (OrderLeg(view.priced, -held), OrderLeg(view.forward, held))
-    grouped = [legs] if view.state is RollState.FORCE else [(leg,) for leg in legs]
-    children = [
-        ContractOrder(
-            strategy=ROLL_PSEUDO_STRATEGY,
-            instrument=instrument,
-            legs=group,
-            order_type=InstrumentOrderType.BEST,
-            generated_at=now,
-            reference_price=parent.reference_price if len(group) > 1 else None,
-            roll_order=True,
-            algo_to_use=algo,
-            sequence=number,
-        )
-        for number, group in enumerate(grouped)
-    ]
-    return parent, children
-
-
-def algo_for(config: Config, order_type: InstrumentOrderType, instrument: str) -> str:
-    """The algo configured for the instrument, or the one its order type asks for, or the default."""
-    if instrument in config.algo_overrides:
-        return config.algo_overrides[instrument]
-    return "market" if order_type is InstrumentOrderType.MARKET else config.default_algo
-
-
-def spawn_contract_orders(unit: UnitOfWork, config: Config, now: datetime) -> int:
-    """Make the children of instrument orders that have none; how many were made."""
-    locked = unit.restrictions.locked_instruments()
-    made = 0
-    for order in unit.orders.without_children():
-        view = None if order.instrument in locked else roll_view(unit, order.instrument)
-        if view is None or order.roll_order:
-            continue
-        algo = algo_for(config, order.order_type, order.instrument)
-        for child in contract_orders_for(order, view, algo, now):
-            unit.orders.place_contract_order(order.id, child)
-            made += 1
-    return made
-
-
-def force_rolls(unit: UnitOfWork, config: Config, now: datetime) -> int:
-    """Make the roll orders of every instrument that is being forced and has none of its own; how many rolls."""
-    locked = unit.restrictions.locked_instruments()
-    busy = {order.instrument for order in unit.orders.active_contract_orders()}
-    busy |= {order.instrument for order in unit.orders.active_instrument_orders() if order.roll_order}
-    rolls = 0
-    for instrument, status in unit.markets.roll_statuses().items():
-        if status.state not in (RollState.FORCE, RollState.FORCE_OUTRIGHT) or instrument in busy | set(locked):
-            continue
-        view = roll_view(unit, instrument)
-        algo = algo_for(config, InstrumentOrderType.ZERO_ROLL, instrument)
-        made = None if view is None else roll_orders_for(view, algo, now)
-        if made is None:
-            continue
-        parent, children = made
-        parent_id = unit.orders.place_instrument_order(parent)
-        for child in children:
-            unit.orders.place_contract_order(parent_id, child)
-        rolls += 1
-    return rolls
+def _opens(view: RollView, contract: Contract, trade: int) -> bool:
+    return view.standing.positions.get(contract, 0) * trade >= 0

@@ -1,18 +1,16 @@
 """The overnight backtests: prices and capital in, optimal positions out."""
 
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
+import pysys
 from pysys.config import Method
 from pysys.data.market_data import load_market_data
 from pysys.desk import Desk
@@ -32,7 +30,7 @@ class StrategyOutcome:
     capital: float  # base currency
     seconds: float  # of real time
     targets: tuple[BufferedTarget, ...]
-    saved_state: str
+    saved_state: str  # its time stamp
     error: str = ""
 
 
@@ -118,6 +116,7 @@ def run_systems(desk: Desk, strategies: Sequence[str] | None = None) -> SystemsR
 def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started: float) -> StrategyOutcome:
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_yaml import read_backtest_config
+    from pysys.systems.saved_states import save_state
 
     if method.object not in (None, CLASSIC_SYSTEM):
         raise ConfigError(f"run_systems.{strategy}.object: {method.object} is not known; use {CLASSIC_SYSTEM}.")
@@ -128,8 +127,10 @@ def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started:
     now = desk.clock.now()
     with desk.store.read() as unit:
         before = unit.targets.latest_backtest(strategy)
-        known = () if before is None or before.time != now else tuple(unit.targets.targets_of(before.id))
-    if before is not None and before.time == now:
+        again = before is not None and before.time == now
+        stored = unit.targets.targets_of(before.id) if before is not None and again else ()
+        known = tuple(target for target in stored if isinstance(target, BufferedTarget))
+    if before is not None and again:
         return StrategyOutcome(strategy, before.capital, time.perf_counter() - started, known, before.saved_state)
     path = desk.home / method.backtest_config_filename
     if not path.is_file():
@@ -142,13 +143,12 @@ def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started:
         for wanted in result.latest_positions().values()
         if not math.isnan(wanted.notional_position)
     )
-    folder = Path("backtests") / strategy / now.strftime("%Y%m%d_%H%M%S")
-    _save(desk.outputs / folder, result.config.as_yaml_keys(), targets, result.stats)
-    run = BacktestRun(strategy, now, capital, result.instruments, desk.config_hash, str(folder))
+    saved = save_state(result, desk.backtests, strategy, now, capital=capital, version=pysys.__version__)
+    run = BacktestRun(strategy, now, capital, result.instruments, desk.config_hash, saved.folder.name)
     with desk.store.write() as unit:
         unit.targets.add_backtest(run, targets)
         unit.commit()
-    return StrategyOutcome(strategy, capital, time.perf_counter() - started, targets, str(folder))
+    return StrategyOutcome(strategy, capital, time.perf_counter() - started, targets, saved.folder.name)
 
 
 def _instruments_with_prices(desk: Desk) -> list[str]:
@@ -174,12 +174,3 @@ def _target(strategy: str, now: datetime, wanted: Any) -> BufferedTarget:
 
 def _utc(stamp: np.datetime64) -> datetime:
     return datetime.fromtimestamp(int(stamp.astype("datetime64[us]").astype(np.int64)) / 1e6, UTC)
-
-
-def _save(folder: Path, config: Mapping[str, Any], targets: Sequence[BufferedTarget], stats: Mapping[str, Any]) -> None:
-    """Write a saved state: the configuration, the positions wanted, and the statistics of the whole backtest."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
-    (folder / "stats.json").write_text(json.dumps(stats, indent=2), encoding="utf-8")
-    rows = [{slot: getattr(target, slot) for slot in BufferedTarget.__slots__} for target in targets]
-    pd.DataFrame(rows).to_parquet(folder / "optimal_positions.parquet")

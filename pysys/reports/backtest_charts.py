@@ -72,10 +72,7 @@ def rolling_volatility(result: BacktestResult) -> Figure:
 def pandl_by_instrument(result: BacktestResult) -> Figure:
     """Net profit of each instrument over the whole history."""
     capital = result.config.notional_trading_capital
-    totals = {
-        code: 100 * (float(one["gross"]) + float(one["costs"])) / capital
-        for code, one in result.instrument_stats.items()
-    }
+    totals = {code: 100 * float(one["net_total"]) / capital for code, one in result.instrument_stats.items()}
     return bars(totals, title="Net P&L by instrument", xlabel="% of capital, whole history", ylabel="Instrument")
 
 

@@ -1,5 +1,6 @@
 """Charts in one style, drawn without a screen and without matplotlib's global state."""
 
+import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -15,9 +16,23 @@ _LINES = (("#2a6f97", "-"), ("#c2410c", "--"), ("#2f855a", ":"), ("#805ad5", "-.
 MOST_BARS = 40
 
 
+class Chart(Figure):
+    """A figure a notebook shows by itself, as a static picture."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as a static picture."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=110)
+    return picture.getvalue()
+
+
 def new_axes(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     """An empty chart of this size in inches, in the house style."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Chart(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize=11)

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -11,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
+
+from pysys.reports.figures import png
 
 STYLE = """
 .report{font:14px/1.45 system-ui,-apple-system,"Segoe UI",sans-serif;color:#1b1f24;max-width:72rem}
@@ -133,13 +134,6 @@ def _heading(section: Section) -> str:
 
 def _text(value: object) -> str:
     return html.escape(str(value))
-
-
-def png(figure: Figure) -> bytes:
-    """A figure as a static picture."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    return picture.getvalue()
 
 
 def moment_text(moment: datetime) -> str:

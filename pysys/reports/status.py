@@ -174,7 +174,7 @@ def _trade_limit_table(limits: pd.DataFrame, now: datetime) -> pd.DataFrame:
             "period, days": limits["period_days"],
             "limit, contracts": limits["trade_limit"],
             "used, contracts": used,
-            "left, contracts": limits["trade_limit"] - used,
+            "left, contracts": (limits["trade_limit"] - used).clip(lower=0),
             "since reset, days": age.dt.total_seconds() / 86_400,
         }
     )

@@ -1,14 +1,16 @@
 """The three order stacks. Orders stay in their tables for good; `active` says which are still being worked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Row, Select, Table, func, insert, select, update
+from sqlalchemy import Row, Select, Table, and_, case, func, insert, or_, select, update
 
+from pysys.domain.conditions import condition_from_json, condition_to_json
 from pysys.domain.contracts import Contract
+from pysys.domain.order_states import OrderEvent, apply_to_order
 from pysys.domain.orders import (
     BrokerOrder,
     BrokerOrderStatus,
@@ -42,6 +44,9 @@ class Orders(Repository):
                     instrument=order.instrument,
                     trade=order.trade,
                     order_type=order.order_type.value,
+                    limit_price=order.limit_price,
+                    limit_contract=order.limit_contract,
+                    condition=condition_to_json(order.condition),
                     reference_price=order.reference_price,
                     reference_contract=order.reference_contract,
                     reference_time=order.reference_time,
@@ -63,21 +68,23 @@ class Orders(Repository):
         return _instrument_order(row)
 
     def unfilled_by_strategy_instrument(self) -> dict[tuple[str, str], int]:
-        """Contracts still to be filled of active orders, summed per (strategy, instrument)."""
+        """Contracts still to be filled of active orders, summed per (strategy, instrument).
+
+        An order that still waits for its price is left out: it may never trade.
+        """
         table = instrument_orders.c
         query = (
             select(table.strategy, table.instrument, func.sum(table.trade - table.fill))
-            .where(table.active)
+            .where(table.active, or_(table.condition.is_(None), _has_child().exists()))
             .group_by(table.strategy, table.instrument)
         )
         return {(row[0], row[1]): int(row[2]) for row in self.connection.execute(query)}
 
     def without_children(self) -> list[InstrumentOrder]:
         """Active instrument orders no contract order has been made for."""
-        has_child = select(contract_orders.c.id).where(contract_orders.c.parent_id == instrument_orders.c.id)
         query = (
             select(instrument_orders)
-            .where(instrument_orders.c.active, ~instrument_orders.c.locked, ~has_child.exists())
+            .where(instrument_orders.c.active, ~instrument_orders.c.locked, ~_has_child().exists())
             .order_by(instrument_orders.c.id)
         )
         return [_instrument_order(row) for row in self.connection.execute(query)]
@@ -90,8 +97,38 @@ class Orders(Repository):
             .values(fill=fill, filled_price=price, filled_at=at)
         )
 
+    def set_waiting(self, order_id: int, why: str) -> None:
+        """Say why an order has no contract order yet; blank when it has."""
+        self.connection.execute(
+            update(instrument_orders).where(instrument_orders.c.id == order_id).values(waits_for=why)
+        )
+
+    def change_trade(self, order_id: int, trade: int, note: str) -> None:
+        """Change the size of an order that has no contract order yet, and say why."""
+        self.connection.execute(
+            update(instrument_orders).where(instrument_orders.c.id == order_id).values(trade=trade, note=note)
+        )
+
+    def set_note(self, order_id: int, note: str) -> None:
+        self.connection.execute(update(instrument_orders).where(instrument_orders.c.id == order_id).values(note=note))
+
+    def legs_held_for_others(self) -> dict[tuple[str, Contract], int]:
+        """Contracts held for an instrument order of another instrument, a spread: by (that instrument, contract)."""
+        parent, child, leg = instrument_orders.c, contract_orders.c, contract_order_legs.c
+        total = func.sum(leg.fill)
+        query = (
+            select(parent.instrument, leg.instrument.label("market"), leg.contract, total)
+            .join_from(contract_order_legs, contract_orders, child.id == leg.order_id)
+            .join(instrument_orders, parent.id == child.parent_id)
+            .where(parent.instrument != child.instrument)
+            .group_by(parent.instrument, leg.instrument, leg.contract)
+            .having(total != 0)
+        )
+        rows = self.connection.execute(query)
+        return {(owner, Contract(market, date)): int(held) for owner, market, date, held in rows}
+
     def end_instrument_order(self, order_id: int, status: OrderStatus, at: datetime, note: str = "") -> None:
-        """Deactivate an order: it leaves the stack and stays in the history."""
+        """Deactivate an order: it leaves the stack and stays in the history. One that has ended stays as it ended."""
         _end(self, instrument_orders, order_id, status, at, note)
 
     # --- contract orders ---
@@ -105,9 +142,12 @@ class Orders(Repository):
                     strategy=order.strategy,
                     instrument=order.instrument,
                     order_type=order.order_type.value,
+                    limit_price=order.limit_price,
                     reference_price=order.reference_price,
                     generated_at=order.generated_at,
                     roll_order=order.roll_order,
+                    inter_spread_order=order.inter_spread_order,
+                    manual_trade=order.manual_trade,
                     algo_to_use=order.algo_to_use,
                     sequence=order.sequence,
                     **self.audit,
@@ -123,6 +163,12 @@ class Orders(Repository):
 
     def contract_order(self, order_id: int) -> ContractOrder:
         return self._contract_orders(select(contract_orders).where(contract_orders.c.id == order_id))[0]
+
+    def open_contract_order(self, order_id: int) -> ContractOrder | None:
+        """A contract order that is still on the stack; None when it has ended."""
+        table = contract_orders.c
+        found = self._contract_orders(select(contract_orders).where(table.id == order_id, table.active))
+        return found[0] if found else None
 
     def children(self, instrument_order_ids: Sequence[int]) -> dict[int, list[ContractOrder]]:
         """Contract orders of these instrument orders, by parent."""
@@ -151,7 +197,58 @@ class Orders(Repository):
             update(contract_orders).where(contract_orders.c.id == order_id).values(filled_price=price)
         )
 
+    def complete_late(self, order: ContractOrder) -> None:
+        """A fill has made a contract order whole that had ended without it: it is done after all."""
+        ended = [status.value for status in OrderStatus if apply_to_order(status, OrderEvent.COMPLETED) is not status]
+        table = contract_orders.c
+        self.connection.execute(
+            update(contract_orders)
+            .where(table.id == order.id, ~table.active, table.status.in_(ended))
+            .values(status=OrderStatus.DONE.value)
+        )
+
+    def note_contract_orders(self, notes: Mapping[int, str]) -> None:
+        """Set the note of each of these orders."""
+        for order_id, note in notes.items():
+            self.connection.execute(update(contract_orders).where(contract_orders.c.id == order_id).values(note=note))
+
+    def claim_contract_order(self, order_id: int, owner: str, *, now: datetime, until: datetime) -> bool:
+        """Claim an order for `owner` until then. False while somebody else's claim holds."""
+        table = contract_orders.c
+        free = or_(table.claimed_by.is_(None), table.claimed_by == owner, table.claim_until <= now)
+        claim = update(contract_orders).where(table.id == order_id, free).values(claimed_by=owner, claim_until=until)
+        return self.connection.execute(claim).rowcount == 1
+
+    def release_contract_order(self, order_id: int) -> None:
+        """Drop the claim on an order, whosever it is."""
+        self.connection.execute(
+            update(contract_orders).where(contract_orders.c.id == order_id).values(claimed_by=None, claim_until=None)
+        )
+
+    def possibly_traded(self, order_id: int) -> dict[int, int]:
+        """Contracts by leg that a contract order's broker orders have filled, or still may: signed."""
+        order, leg = broker_orders.c, broker_order_legs.c
+        may_fill = and_(order.active, func.abs(leg.fill) < func.abs(leg.trade))
+        query = select(leg.leg, func.sum(case((may_fill, leg.trade), else_=leg.fill)))
+        query = query.join(broker_orders, order.id == leg.order_id).where(order.parent_id == order_id)
+        return {row[0]: int(row[1]) for row in self.connection.execute(query.group_by(leg.leg))}
+
+    def attempts_without_fill(self, order_ids: Sequence[int]) -> dict[int, tuple[int, int, datetime]]:
+        """(broker orders, rejected ones among them, when the last was written) that ended since the last fill without
+        one, by contract order; those without any are absent.
+        """
+        table, other = broker_orders.c, broker_orders.alias().c
+        filled = select(func.coalesce(func.max(other.id), 0))
+        last_filled = filled.where(other.parent_id == table.parent_id, other.filled_at.is_not(None)).scalar_subquery()
+        rejected = func.sum(case((table.status == BrokerOrderStatus.REJECTED.value, 1), else_=0))
+        query = select(table.parent_id, func.count(), rejected, func.max(table.created_at)).where(
+            table.parent_id.in_(order_ids), ~table.active, table.id > last_filled
+        )
+        rows = self.connection.execute(query.group_by(table.parent_id))
+        return {row[0]: (int(row[1]), int(row[2]), row[3]) for row in rows}
+
     def end_contract_order(self, order_id: int, status: OrderStatus, at: datetime, note: str = "") -> None:
+        """Deactivate an order, as `end_instrument_order` does."""
         _end(self, contract_orders, order_id, status, at, note)
 
     # --- broker orders ---
@@ -199,17 +296,6 @@ class Orders(Repository):
         if status is not None:
             query = query.where(broker_orders.c.status == status.value)
         return int(self.connection.execute(query).scalar_one())
-
-    def unfilled_broker_order_at(self, contract_order_id: int, moment: datetime) -> bool:
-        """Whether a broker order written at this very moment has ended without any fill."""
-        table = broker_orders.c
-        query = select(table.id).where(
-            table.parent_id == contract_order_id,
-            table.created_at == moment,
-            table.filled_at.is_(None),
-            table.status.in_([BrokerOrderStatus.CANCELLED.value, BrokerOrderStatus.REJECTED.value]),
-        )
-        return self.connection.execute(query).first() is not None
 
     def update_broker_order(
         self,
@@ -299,8 +385,15 @@ class Orders(Repository):
                 roll_order=row.roll_order,
                 algo_to_use=row.algo_to_use,
                 sequence=row.sequence,
+                locked=row.locked,
+                claimed_by=row.claimed_by,
+                claim_until=row.claim_until,
+                note=row.note,
                 id=row.id,
                 parent_id=row.parent_id,
+                limit_price=row.limit_price,
+                inter_spread_order=row.inter_spread_order,
+                manual_trade=row.manual_trade,
             )
             for row in rows
         ]
@@ -350,11 +443,19 @@ def _instrument_order(row: Row[Any]) -> InstrumentOrder:
         id=row.id,
         fill=row.fill,
         filled_price=row.filled_price,
+        limit_price=row.limit_price,
+        limit_contract=row.limit_contract,
+        condition=condition_from_json(row.condition),
+        waits_for=row.waits_for,
     )
+
+
+def _has_child() -> Select[Any]:
+    return select(contract_orders.c.id).where(contract_orders.c.parent_id == instrument_orders.c.id)
 
 
 def _end(orders: Orders, table: Table, order_id: int, status: OrderStatus, at: datetime, note: str) -> None:
     values: dict[str, Any] = {"active": False, "status": status.value, "completed_at": at}
     if note:
         values["note"] = note
-    orders.connection.execute(update(table).where(table.c.id == order_id).values(**values))
+    orders.connection.execute(update(table).where(table.c.id == order_id, table.c.active).values(**values))

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Table, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, select, update
 
 from pysys.domain.contracts import Contract
+from pysys.domain.netting import NETTED
 from pysys.domain.orders import Fill
 from pysys.store.repository import Repository, new_id
 from pysys.store.schema import (
@@ -22,13 +23,14 @@ class Positions(Repository):
     """Fills are appended once; positions move by them and are never set."""
 
     def settled_executions(self, heard: Sequence[Fill]) -> set[tuple[str, str]]:
-        """(broker, execution id) of those fills that are stored with their commission: nothing is left to learn."""
+        """(broker, execution id) of those fills that teach nothing: stored, and with a commission if one was heard."""
         if not heard:
             return set()
         since = min(fill.filled_at for fill in heard)
-        query = select(fills.c.broker, fills.c.execution_id)
-        query = query.where(fills.c.filled_at >= since, fills.c.commission.is_not(None))
-        return {(row[0], row[1]) for row in self.connection.execute(query)}
+        query = select(fills.c.broker, fills.c.execution_id, fills.c.commission.is_not(None))
+        stored = {(row[0], row[1]): row[2] for row in self.connection.execute(query.where(fills.c.filled_at >= since))}
+        keys = {(fill.broker, fill.execution_id): fill.commission is None for fill in heard}
+        return {key for key, has_no_fee in keys.items() if key in stored and (stored[key] or has_no_fee)}
 
     def append_fill_once(
         self, fill: Fill, *, strategy: str, broker_order_id: int | None, recorded_at: datetime
@@ -37,18 +39,10 @@ class Positions(Repository):
 
         A commission that was not known at first is added when the same fill is heard again.
         """
-        known = self.connection.execute(
-            select(fills.c.id, fills.c.commission).where(
-                fills.c.broker == fill.broker, fills.c.execution_id == fill.execution_id
-            )
-        ).one_or_none()
+        known = self.connection.execute(select(fills.c.id, fills.c.commission).where(_is_execution(fill))).one_or_none()
         if known is not None:
             if known.commission is None and fill.commission is not None:
-                self.connection.execute(
-                    update(fills)
-                    .where(fills.c.id == known.id)
-                    .values(commission=fill.commission, commission_currency=fill.commission_currency)
-                )
+                self._add_commission(fill, fill.commission)
             return None
         result = self.connection.execute(
             insert(fills).values(
@@ -65,13 +59,68 @@ class Positions(Repository):
                 commission_currency=fill.commission_currency,
                 filled_at=fill.filled_at,
                 recorded_at=recorded_at,
+                corrects=fill.corrects,
+                reverses=fill.reverses,
                 **self.audit,
             )
         )
         return new_id(result)
 
+    def _add_commission(self, fill: Fill, commission: float) -> None:
+        """Book a commission that came late; what took the fill back gives it back."""
+        currency = fill.commission_currency
+        self.connection.execute(
+            update(fills).where(_is_execution(fill)).values(commission=commission, commission_currency=currency)
+        )
+        taken_back = and_(fills.c.broker == fill.broker, fills.c.reverses == fill.execution_id)
+        self.connection.execute(
+            update(fills)
+            .where(taken_back, fills.c.order_ref == fill.order_ref, fills.c.commission.is_(None))
+            .values(commission=-commission, commission_currency=currency)
+        )
+
+    def execution(self, broker: str, execution_id: str) -> Fill | None:
+        """A stored fill by its identity."""
+        found = self._stored(fills.c.broker == broker, fills.c.execution_id == execution_id)
+        return found[0] if found else None
+
+    def reversal_of(self, broker: str, order_ref: str, execution_id: str) -> Fill | None:
+        """The fill that took an execution of this order back; None while it stands."""
+        found = self._stored(fills.c.order_ref == order_ref, fills.c.broker == broker, fills.c.reverses == execution_id)
+        return found[0] if found else None
+
+    def correction_of(self, broker: str, order_ref: str, execution_id: str) -> Fill | None:
+        """The fill that replaces an execution of this order; None when nothing does."""
+        found = self._stored(fills.c.order_ref == order_ref, fills.c.broker == broker, fills.c.corrects == execution_id)
+        return found[0] if found else None
+
+    def _stored(self, *where: ColumnElement[bool]) -> list[Fill]:
+        return [
+            Fill(
+                broker=row.broker,
+                execution_id=row.execution_id,
+                order_ref=row.order_ref,
+                contract=Contract(row.instrument, row.contract),
+                quantity=row.quantity,
+                price=row.price,
+                filled_at=row.filled_at,
+                commission=row.commission,
+                commission_currency=row.commission_currency,
+                corrects=row.corrects,
+                reverses=row.reverses,
+            )
+            for row in self.connection.execute(select(fills).where(*where).order_by(fills.c.id))
+        ]
+
+    def oldest_fill_without_commission(self, since: datetime) -> datetime | None:
+        """When the oldest fill after `since` was made whose commission is not known yet; None when all are."""
+        query = select(func.min(fills.c.filled_at)).where(fills.c.filled_at >= since, fills.c.commission.is_(None))
+        oldest: datetime | None = self.connection.execute(query).scalar_one()
+        return oldest
+
     def fills_of_order(self, broker_order_id: int) -> Sequence[Any]:
-        """Rows (contract, quantity, price, commission, commission_currency, filled_at) of one broker order."""
+        """Rows (execution_id, reverses, instrument, contract, quantity, price, commission, commission_currency,
+        filled_at) of one broker order, in the order they were recorded."""
         return self.connection.execute(
             select(fills).where(fills.c.broker_order_id == broker_order_id).order_by(fills.c.id)
         ).all()
@@ -132,6 +181,12 @@ class Positions(Repository):
         details = {"fill_id": fill_id, "reason": reason, "price": price}
         return self._move(strategy_positions, strategy_position_history, key, change, at, details)
 
+    def netted(self, since: datetime | None = None) -> Sequence[Any]:
+        """Rows (strategy, instrument, time, change, position, price) of what strategies traded with each other."""
+        history = strategy_position_history.c
+        query = select(strategy_position_history).where(history.reason == NETTED).order_by(history.id)
+        return self.connection.execute(query if since is None else query.where(history.time >= since)).all()
+
     def _move(
         self,
         table: Table,
@@ -154,3 +209,7 @@ class Positions(Repository):
             insert(history).values(**key, time=at, change=change, position=position, **details, **self.audit)
         )
         return position
+
+
+def _is_execution(fill: Fill) -> ColumnElement[bool]:
+    return and_(fills.c.broker == fill.broker, fills.c.execution_id == fill.execution_id)

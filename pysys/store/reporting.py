@@ -39,8 +39,8 @@ from pysys.store.schema import (
     quarantine,
     runs,
     strategy_position_history,
-    trade_limits,
 )
+from pysys.store.trade_limits import TradeLimits
 
 
 class Reporting(Repository):
@@ -114,9 +114,11 @@ class Reporting(Repository):
 
     def trade_limits(self) -> pd.DataFrame:
         """strategy, instrument, period_days, trade_limit, used, reset_at."""
-        c = trade_limits.c
-        query = select(c.strategy, c.instrument, c.period_days, c.trade_limit, c.used, c.reset_at)
-        return self._frame(query.order_by(c.strategy, c.instrument, c.period_days))
+        columns = ["strategy", "instrument", "period_days", "trade_limit", "used", "reset_at"]
+        limits = TradeLimits(self.connection, self.author).all()
+        return pd.DataFrame(
+            [(x.strategy, x.instrument, x.period_days, x.limit, x.used, x.reset_at) for x in limits], columns=columns
+        )
 
     def position_limits(self) -> dict[tuple[str, str], int]:
         """Limits by (strategy, instrument); a blank strategy is the whole desk."""

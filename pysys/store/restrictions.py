@@ -1,9 +1,10 @@
 """What holds trading back: overrides, position limits, instrument locks, the kill switch."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from pysys.domain.overrides import Override
 from pysys.store.repository import Repository
@@ -11,6 +12,29 @@ from pysys.store.schema import instrument_locks, kill_switch, overrides, positio
 
 RECONCILIATION = "reconciliation"  # owner of locks that lift by themselves when the break clears
 PERSON = "person"
+IDENTITY = "identity"  # the broker's contract is not the one configured; lifts when it is
+FAULT = "fault"  # working the instrument failed in a way nobody foresaw; a person looks and lifts it
+
+
+@dataclass(frozen=True, slots=True)
+class InstrumentLock:
+    """Who keeps an instrument from being traded, since when, and why."""
+
+    instrument: str
+    owner: str  # one of the owners above
+    locked_at: datetime  # UTC
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class KillSwitch:
+    """The kill switch as somebody last set it."""
+
+    engaged: bool
+    time: datetime  # UTC
+    who: str
+    why: str
 
 
 class Restrictions(Repository):
@@ -59,10 +83,42 @@ class Restrictions(Repository):
             )
         )
 
+    def remove_position_limit(self, strategy: str, instrument: str) -> None:
+        table = position_limits.c
+        self.connection.execute(
+            delete(position_limits).where(table.strategy == strategy, table.instrument == instrument)
+        )
+
     def locked_instruments(self) -> dict[str, str]:
         """Why each locked instrument is locked."""
         query = select(instrument_locks).order_by(instrument_locks.c.instrument, instrument_locks.c.owner)
         return {row.instrument: f"{row.owner}: {row.why}" for row in self.connection.execute(query)}
+
+    def locks(self) -> list[InstrumentLock]:
+        """Every lock, by instrument and owner."""
+        query = select(instrument_locks).order_by(instrument_locks.c.instrument, instrument_locks.c.owner)
+        return [
+            InstrumentLock(row.instrument, row.owner, row.locked_at, row.who, row.why)
+            for row in self.connection.execute(query)
+        ]
+
+    def unlock(self, instrument: str, owner: str | None = None) -> list[str]:
+        """Lift the lock of one owner, or of all, on an instrument; the owners whose locks were lifted."""
+        table = instrument_locks.c
+        query = select(table.owner).where(table.instrument == instrument)
+        owners = [row[0] for row in self.connection.execute(query) if owner is None or row[0] == owner]
+        if owners:
+            self.connection.execute(
+                delete(instrument_locks).where(table.instrument == instrument, table.owner.in_(owners))
+            )
+        return owners
+
+    def explain_lock(self, instrument: str, owner: str, why: str) -> None:
+        """Say anew why an owner keeps its lock."""
+        table = instrument_locks.c
+        self.connection.execute(
+            update(instrument_locks).where(table.instrument == instrument, table.owner == owner).values(why=why)
+        )
 
     def lock(self, instrument: str, owner: str, *, at: datetime, who: str, why: str) -> bool:
         """Lock an instrument. False when this owner had locked it already."""
@@ -88,3 +144,14 @@ class Restrictions(Repository):
     def kill_switch_engaged(self) -> bool:
         query = select(kill_switch.c.engaged).order_by(kill_switch.c.id.desc()).limit(1)
         return bool(self.connection.execute(query).scalar_one_or_none())
+
+    def kill_switch(self) -> KillSwitch | None:
+        """As last set; None when it was never touched."""
+        table = kill_switch.c
+        query = select(table.engaged, table.time, table.who, table.why).order_by(table.id.desc()).limit(1)
+        row = self.connection.execute(query).one_or_none()
+        return None if row is None else KillSwitch(row.engaged, row.time, row.who, row.why)
+
+    def set_kill_switch(self, engaged: bool, *, at: datetime, who: str, why: str) -> None:
+        """Engage or release it. It stays as set, restarts included, until somebody sets it again."""
+        self.connection.execute(insert(kill_switch).values(engaged=engaged, time=at, who=who, why=why))

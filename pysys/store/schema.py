@@ -65,7 +65,7 @@ class ExactDecimal(types.TypeDecorator[Decimal]):
         return None if value is None else Decimal(value)
 
 
-SCHEMA_REVISION = "0001"  # the newest migration in store/migrations
+SCHEMA_REVISION = "0002"  # the newest migration in store/migrations
 
 metadata = MetaData(
     naming_convention={
@@ -313,7 +313,7 @@ backtest_runs = _table(
     Column("capital", Double, nullable=False),
     Column("universe", JSON, nullable=False),  # every instrument this run decided about
     Column("config_hash", String(64), nullable=False),
-    Column("saved_state", Text, nullable=False),  # folder, relative to the outputs folder
+    Column("saved_state", Text, nullable=False),  # its time stamp, YYYYmmdd_HHMMSS
     *_audit(),
     UniqueConstraint("strategy", "time"),
 )
@@ -345,6 +345,7 @@ instrument_orders = _table(
     Column("order_type", String(20), nullable=False),
     Column("limit_price", ExactDecimal),
     Column("limit_contract", CONTRACT),
+    Column("condition", JSON(none_as_null=True)),  # when, price and contract that must be met before it trades
     Column("reference_price", Double),
     Column("reference_contract", CONTRACT),
     Column("reference_time", UtcDateTime),
@@ -359,6 +360,7 @@ instrument_orders = _table(
     Column("status", String(20), nullable=False, default="open"),
     Column("completed_at", UtcDateTime),
     Column("note", Text, nullable=False, default=""),
+    Column("waits_for", Text, nullable=False, default=""),  # why there is no contract order yet
     *_audit(),
     Index(None, "active", "instrument"),
     CheckConstraint("status IN ('open','done','cancelled','failed')", name="status_known"),
@@ -437,6 +439,7 @@ broker_orders = _table(
     Column("commission_currency", String(3)),
     *_audit(),
     Index(None, "active", "status"),
+    Index(None, "instrument", "created_at"),
     CheckConstraint("status IN ('intended','working','filled','cancelled','rejected')", name="status_known"),
 )
 broker_order_legs = _table(
@@ -466,9 +469,17 @@ fills = _table(
     Column("commission_currency", String(3)),
     Column("filled_at", UtcDateTime, nullable=False, index=True),
     Column("recorded_at", UtcDateTime, nullable=False),
+    Column("corrects", String(80)),  # execution this one replaces
+    Column("reverses", String(80)),  # execution this one takes back
     *_audit(),
     UniqueConstraint("broker", "execution_id"),
     CheckConstraint("quantity <> 0", name="moves_a_position"),
+)
+Index(
+    "ix_fills_without_commission",
+    fills.c.filled_at,
+    sqlite_where=fills.c.commission.is_(None),
+    postgresql_where=fills.c.commission.is_(None),
 )
 
 # --- positions -------------------------------------------------------------------------------------------------
@@ -519,14 +530,13 @@ strategy_position_history = _table(
 
 # A blank strategy or instrument means "every".
 trade_limits = _table(
-    "trade_limits",
+    "trade_limits",  # what is used follows from the broker orders written since reset_at
     Column("strategy", CODE, primary_key=True, default=""),
     Column("instrument", CODE, primary_key=True),
     Column("period_days", Integer, primary_key=True),
     Column("trade_limit", Integer, nullable=False),
-    Column("used", Integer, nullable=False, default=0),
     Column("reset_at", UtcDateTime, nullable=False),
-    CheckConstraint("trade_limit >= 0 AND used >= 0 AND used <= trade_limit", name="never_exceeded"),
+    CheckConstraint("trade_limit >= 0 AND period_days > 0", name="possible"),
 )
 position_limits = _table(
     "position_limits",

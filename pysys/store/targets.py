@@ -8,7 +8,7 @@ from sqlalchemy import insert, select
 
 from pysys.broker.port import AccountValue
 from pysys.domain.capital import CapitalState
-from pysys.domain.targets import BufferedTarget
+from pysys.domain.targets import Target
 from pysys.store.repository import Repository, new_id
 from pysys.store.schema import (
     account_balances,
@@ -19,6 +19,7 @@ from pysys.store.schema import (
     optimal_positions,
     strategy_capital,
 )
+from pysys.store.target_rows import target_from_row, target_to_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class BacktestRun:
     capital: float  # base currency
     universe: tuple[str, ...]  # every instrument the run decided about
     config_hash: str
-    saved_state: str  # folder, relative to the outputs folder
+    saved_state: str  # its time stamp, YYYYmmdd_HHMMSS
     id: int = 0
 
 
@@ -104,7 +105,7 @@ class Targets(Repository):
         ]
         self.connection.execute(insert(strategy_capital), rows)
 
-    def add_backtest(self, run: BacktestRun, targets: Iterable[BufferedTarget]) -> int:
+    def add_backtest(self, run: BacktestRun, targets: Iterable[Target]) -> int:
         """Store a backtest and the positions it wants, together."""
         result = self.connection.execute(
             insert(backtest_runs).values(
@@ -118,24 +119,7 @@ class Targets(Repository):
             )
         )
         backtest_id = new_id(result)
-        rows: list[dict[str, object]] = [
-            {
-                "strategy": target.strategy,
-                "instrument": target.instrument,
-                "time": target.time,
-                "backtest_id": backtest_id,
-                "kind": "buffered",
-                "position": target.position,
-                "lower": target.lower,
-                "upper": target.upper,
-                "reference_price": target.reference_price,
-                "reference_contract": target.reference_contract,
-                "reference_time": target.reference_time,
-                "terms": {},
-                **self.audit,
-            }
-            for target in targets
-        ]
+        rows = [{**target_to_row(target), "backtest_id": backtest_id, **self.audit} for target in targets]
         if rows:
             self.connection.execute(insert(optimal_positions), rows)
         return backtest_id
@@ -149,21 +133,8 @@ class Targets(Repository):
             row.strategy, row.time, row.capital, tuple(row.universe), row.config_hash, row.saved_state, row.id
         )
 
-    def targets_of(self, backtest_id: int) -> Sequence[BufferedTarget]:
+    def targets_of(self, backtest_id: int) -> Sequence[Target]:
         """What one backtest wanted, by instrument."""
         table = optimal_positions.c
         query = select(optimal_positions).where(table.backtest_id == backtest_id).order_by(table.instrument)
-        return [
-            BufferedTarget(
-                strategy=row.strategy,
-                instrument=row.instrument,
-                time=row.time,
-                position=row.position,
-                lower=row.lower,
-                upper=row.upper,
-                reference_price=row.reference_price,
-                reference_contract=row.reference_contract,
-                reference_time=row.reference_time,
-            )
-            for row in self.connection.execute(query)
-        ]
+        return [target_from_row(row) for row in self.connection.execute(query).mappings()]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
+from pysys.store.commands import Commands
 from pysys.store.database import connect, transaction
 from pysys.store.log import Log
 from pysys.store.markets import Markets
@@ -16,7 +17,9 @@ from pysys.store.prices import Prices
 from pysys.store.repository import Author
 from pysys.store.restrictions import Restrictions
 from pysys.store.runs import Runs
+from pysys.store.stacks import Stacks
 from pysys.store.targets import Targets
+from pysys.store.trade_limits import TradeLimits
 
 if TYPE_CHECKING:
     from pysys.store.reporting import Reporting
@@ -61,6 +64,18 @@ class UnitOfWork:
     @cached_property
     def restrictions(self) -> Restrictions:
         return Restrictions(self.connection, self.author)
+
+    @cached_property
+    def commands(self) -> Commands:
+        return Commands(self.connection, self.author)
+
+    @cached_property
+    def trade_limits(self) -> TradeLimits:
+        return TradeLimits(self.connection, self.author)
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        return Stacks(self.connection, self.author)
 
     @cached_property
     def runs(self) -> Runs:

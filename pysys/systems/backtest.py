@@ -1,4 +1,4 @@
-"""Runs a backtest with fixed parameters: prices and a configuration in, positions and an account out."""
+"""Runs a backtest: prices and a configuration in, positions and an account out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,22 @@ from typing import TypeVar
 import numpy as np
 
 from pysys.domain.errors import ConfigError, DataError
-from pysys.systems.backtest_config import BacktestConfig
+from pysys.systems.backtest_config import FORECAST_ESTIMATE_FLAGS, INSTRUMENT_ESTIMATE_FLAGS, BacktestConfig
 from pysys.systems.backtest_result import BacktestResult
+from pysys.systems.estimation.estimates import Estimates
 from pysys.systems.fx import FxRate
 from pysys.systems.market_data import AdjustedPrices, BoolArray, InstrumentSeries, MarketData, MultiplePrices
 from pysys.systems.raw_data import raw_data
 from pysys.systems.rule_functions import find_rules
-from pysys.systems.stages import account_stage, forecast_stage, position_stage
+from pysys.systems.stages import (
+    account_stage,
+    fixed_forecast_parameters,
+    fixed_instrument_parameters,
+    forecast_stage,
+    position_stage,
+    raw_forecasts,
+    subsystem_stage,
+)
 
 Prices = TypeVar("Prices", MultiplePrices, AdjustedPrices)
 
@@ -27,6 +36,8 @@ def run_backtest(
     config: BacktestConfig, market_data: MarketData, capital: float | None = None, rules_folder: Path | None = None
 ) -> BacktestResult:
     """Positions, buffers and profits of every configured instrument over its whole history.
+
+    Parameters are those of the configuration, except those it says to estimate from the prices.
 
     capital: base currency; the configured notional capital when not given. rules_folder: where files with the
     reader's own rules are looked for, besides the working directory.
@@ -40,10 +51,25 @@ def run_backtest(
     raw = raw_data(series, config.volatility)
     fx_rate = np.column_stack([rate.at(raw.grid.dates) for rate in fx])
     rules = find_rules(config.rules, raw.grid, rules_folder)
-    forecasts = forecast_stage(config, raw, rules)
-    sizing = position_stage(config, raw, facts, fx_rate, forecasts.combined)
+    parameters = fixed_forecast_parameters(config, raw.codes)
+    unscaled = raw_forecasts(config, raw, rules, parameters.weights)
+    found = Estimates()
+    if config.estimates.intersection(FORECAST_ESTIMATE_FLAGS):
+        from pysys.systems.estimation.forecast_estimates import estimate_forecast_parameters
+
+        parameters, of_forecasts = estimate_forecast_parameters(config, raw, facts, fx_rate, unscaled, parameters)
+        found = replace(found, forecasts=of_forecasts)
+    forecasts = forecast_stage(config, unscaled, parameters)
+    subsystem = subsystem_stage(config, raw, facts, fx_rate, forecasts.combined)
+    shares = fixed_instrument_parameters(config, raw.codes)
+    if config.estimates.intersection(INSTRUMENT_ESTIMATE_FLAGS):
+        from pysys.systems.estimation.instrument_estimates import estimate_instrument_parameters
+
+        shares, of_instruments = estimate_instrument_parameters(config, raw, facts, fx, fx_rate, subsystem, shares)
+        found = replace(found, instruments=of_instruments)
+    sizing = position_stage(config, raw, facts, subsystem, shares)
     account = account_stage(config, raw, facts, fx, fx_rate, sizing)
-    return BacktestResult(config, series, raw, forecasts, sizing, account)
+    return BacktestResult(config, series, raw, forecasts, sizing, account, found)
 
 
 def _since(start_date: str | None, one: InstrumentSeries) -> InstrumentSeries:
@@ -57,9 +83,7 @@ def _since(start_date: str | None, one: InstrumentSeries) -> InstrumentSeries:
         adjusted=_rows(one.adjusted, one.adjusted.times >= start),
     )
     if not len(kept.adjusted) or not len(kept.multiple):
-        raise DataError(
-            f"{one.code}: has no prices since start_date {start_date}; move it back or leave {one.code} out"
-        )
+        raise DataError(f"{one.code}: no prices since start_date {start_date}; move it back or leave {one.code} out")
     return kept
 
 
@@ -77,10 +101,6 @@ def _let_freed_memory_stay() -> None:
 
 def _resolved(config: BacktestConfig, market_data: MarketData, capital: float | None) -> BacktestConfig:
     """The configuration with capital and instruments filled in, once it is sure that it fits the data."""
-    if config.estimates:
-        raise ConfigError(
-            f"{', '.join(sorted(config.estimates))}: this run takes fixed parameters; set it to False and give values"
-        )
     if capital is not None:
         if not (math.isfinite(capital) and capital > 0):
             raise ConfigError(f"capital must be positive, not {capital}")
@@ -88,6 +108,8 @@ def _resolved(config: BacktestConfig, market_data: MarketData, capital: float | 
     if not config.instrument_weights:
         codes = sorted(market_data.instruments)
         config = replace(config, instrument_weights={code: 1.0 / len(codes) for code in codes})
+    if "use_forecast_weight_estimates" in config.estimates:  # of every rule, whatever fixed weights may say
+        config = replace(config, forecast_weights={rule: 1.0 / len(config.rules) for rule in config.rules})
     missing = [code for code in config.instruments if code not in market_data.instruments]
     if missing or not config.instruments:
         raise ConfigError(

@@ -13,13 +13,13 @@ from pysys.systems.small_system import SmallSystem
 from pysys.systems.volatility import MixedVolatility, Volatility
 
 BUFFER_METHODS = ("position", "forecast", "none")
-ESTIMATE_FLAGS = (
+FORECAST_ESTIMATE_FLAGS = (
     "use_forecast_scale_estimates",
     "use_forecast_weight_estimates",
     "use_forecast_div_mult_estimates",
-    "use_instrument_weight_estimates",
-    "use_instrument_div_mult_estimates",
 )
+INSTRUMENT_ESTIMATE_FLAGS = ("use_instrument_weight_estimates", "use_instrument_div_mult_estimates")
+ESTIMATE_FLAGS = FORECAST_ESTIMATE_FLAGS + INSTRUMENT_ESTIMATE_FLAGS
 EverywhereOrByInstrument = float | Mapping[str, float]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ def write_result(result: BacktestResult, out_dir: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in (POSITIONS_FILE, PORTFOLIO_FILE, STATS_FILE, CONFIG_FILE)]
     positions, portfolio, stats, config = paths
-    _write_table(positions_table(result), positions)
-    _write_table(portfolio_table(result), portfolio)
+    write_table(positions_table(result), positions)
+    write_table(portfolio_table(result), portfolio)
     numbers = {**result.stats, "instruments": result.instrument_stats}
-    stats.write_text(json.dumps(_without_nan(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    stats.write_text(json.dumps(without_nan(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     config.write_text(yaml.dump(result.config.as_yaml_keys(), Dumper=dumper, sort_keys=False), encoding="utf-8")
     return paths
@@ -42,11 +43,18 @@ def write_result(result: BacktestResult, out_dir: str | Path) -> list[Path]:
 
 def positions_table(result: BacktestResult) -> pa.Table:
     """Long table: instrument, date and `position_columns`, a row for each day of each instrument."""
-    inside = np.flatnonzero(result.index.T)
-    column, row = np.divmod(inside, max(len(result.dates), 1))
-    arrays = [arrow_of_codes(column, list(result.instruments)), arrow_of_dates(result.dates[row])]
-    arrays += [arrow_of_floats(result.values(name).T.ravel()[inside]) for name in result.position_columns]
-    return pa.table(arrays, names=["instrument", "date", *result.position_columns])
+    return long_table(result, result.position_columns)
+
+
+def long_table(result: BacktestResult, names: Sequence[str], last_days: int | None = None) -> pa.Table:
+    """Long table: instrument, date and the named intermediates; of the last business days when told how many."""
+    first = 0 if last_days is None else max(len(result.dates) - last_days, 0)
+    inside = np.flatnonzero(result.index[first:].T)
+    dates = result.dates[first:]
+    column, row = np.divmod(inside, max(len(dates), 1))
+    arrays = [arrow_of_codes(column, list(result.instruments)), arrow_of_dates(dates[row])]
+    arrays += [arrow_of_floats(result.values(name)[first:].T.ravel()[inside]) for name in names]
+    return pa.table(arrays, names=["instrument", "date", *names])
 
 
 def portfolio_table(result: BacktestResult) -> pa.Table:
@@ -55,14 +63,15 @@ def portfolio_table(result: BacktestResult) -> pa.Table:
     return pa.table({"date": arrow_of_dates(result.dates), **columns})
 
 
-def _write_table(table: pa.Table, path: Path) -> None:
-    # Prices hardly repeat: a dictionary would cost time and save nothing.
+def write_table(table: pa.Table, path: Path) -> None:
+    """Write Parquet; prices hardly repeat, so a dictionary would cost time and save nothing."""
     pq.write_table(table, path, compression="lz4", use_dictionary=["instrument"], write_statistics=False)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same with None for numbers JSON has no word for."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

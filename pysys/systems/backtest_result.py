@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from pysys.systems.account import Account, sum_of_present, turnover
 from pysys.systems.backtest_config import BacktestConfig
 from pysys.systems.capital_multiplier import CompoundedAccount, compounded
 from pysys.systems.daily import DateArray
+from pysys.systems.estimation.estimates import Estimates
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_costs import sr_cost_per_trade, sr_costs
@@ -51,6 +52,7 @@ class BacktestResult:
     forecasts: ForecastStage
     sizing: PositionStage
     account: Account
+    estimates: Estimates = field(default_factory=Estimates)
 
     @property
     def instruments(self) -> tuple[str, ...]:
@@ -131,6 +133,13 @@ class BacktestResult:
         for rule in forecast.raw:
             lookups[f"fc_{rule}"] = partial(forecast.scaled, rule)
             lookups[f"fw_{rule}"] = partial(self._forecast_weight, rule)
+            lookups[f"scalar_{rule}"] = partial(
+                self._on_every_day, forecast.parameters.scalars[rule], forecast.raw[rule].index
+            )
+        lookups["forecast_div_multiplier"] = partial(
+            self._on_every_day, forecast.parameters.multiplier, forecast.combined.index
+        )
+        lookups["instrument_div_multiplier"] = partial(self._on_every_day, sizing.parameters.multiplier, self.index)
         if sizing.optimised is not None:
             lookups["optimised_position"] = partial(_itself, sizing.optimised.values)
         lookups["actual_position"] = self._actual_position
@@ -147,6 +156,10 @@ class BacktestResult:
     def _actual_position(self) -> FloatArray:
         """Contracts decided on, scaled with the capital of the day: unrounded."""
         return self.sizing.decided.values * self.compounded.multiplier[:, None]
+
+    @staticmethod
+    def _on_every_day(values: FloatArray | float, index: BoolArray) -> FloatArray:
+        return np.where(index, values, np.nan)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -23,22 +23,12 @@ from pysys.systems.backtest_config import (
     is_by_instrument,
 )
 from pysys.systems.capital_multiplier import capital_method
+from pysys.systems.estimation.settings import ESTIMATION_SETTINGS, EstimationSettings
 from pysys.systems.raw_data import DEFAULT_RULE_DATA, RULE_DATA
 from pysys.systems.small_system import SmallSystem
 from pysys.systems.volatility import VOLATILITIES, MixedVolatility, Volatility
 from pysys.systems.yaml_keys import YamlKeys, number
 
-ESTIMATION_SETTINGS = (
-    "forecast_scalar_estimate",
-    "forecast_correlation_estimate",
-    "forecast_div_mult_estimate",
-    "forecast_cost_estimates",
-    "forecast_weight_estimate",
-    "forecast_post_ceiling_cost_SR",
-    "instrument_correlation_estimate",
-    "instrument_weight_estimate",
-    "instrument_div_mult_estimate",
-)
 _RULE_KEYS = {"function", "data", "other_args", "forecast_scalar"}
 
 
@@ -94,6 +84,7 @@ def parse_backtest_config(keys: Mapping[str, Any]) -> BacktestConfig:
         estimates=estimates,
         estimation={name: reader.take(name) for name in ESTIMATION_SETTINGS if name in keys},
     )
+    EstimationSettings.read(config.estimation)
     reader.refuse_the_rest()
     return config
 

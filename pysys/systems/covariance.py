@@ -1,8 +1,9 @@
 """Risk of instruments together, as the optimiser of small accounts sees it; all numbers known at the time.
 
 Deviations are daily, those the positions are sized with, so both agree on what a contract risks. Correlations move
-slowly and markets close at different hours, so they come from weekly returns: exponentially weighted, span 52 weeks,
-from weeks in which both instruments moved, at least 20 of them.
+slowly and markets close at different hours, so they come from weekly returns: exponentially weighted, span 250 weeks,
+from weeks in which both instruments moved, at least 20 of them. They are then halved: an optimiser that believes them
+as they are replaces instruments by look-alikes that are none, which doubled the error of tracking on real prices.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pysys.systems.daily import DailyGrid
 from pysys.systems.market_data import FloatArray, IntArray
 from pysys.systems.smoothing import decay_of_span, divide
 
-CORRELATION_SPAN_WEEKS = 52.0
+CORRELATION_SPAN_WEEKS = 250.0
 CORRELATION_MIN_WEEKS = 20
+CORRELATION_SHRINKAGE = 0.5  # towards no correlation
 SMALLEST_EIGENVALUE = 1e-8
 
 
@@ -38,12 +40,15 @@ def weekly_returns(daily: FloatArray, grid: DailyGrid) -> tuple[IntArray, FloatA
 
 
 def correlations(
-    weekly: FloatArray, span: float = CORRELATION_SPAN_WEEKS, min_weeks: int = CORRELATION_MIN_WEEKS
+    weekly: FloatArray,
+    span: float = CORRELATION_SPAN_WEEKS,
+    min_weeks: int = CORRELATION_MIN_WEEKS,
+    shrinkage: float = CORRELATION_SHRINKAGE,
 ) -> Iterator[FloatArray]:
     """Correlation matrix as of the end of each week (week x instrument in), complete and positive definite.
 
     A pair counts the weeks both have a return, others do not age it. A pair with fewer than `min_weeks` gets the
-    average of the known ones, 0 while none is known.
+    average of the known ones, 0 while none is known. shrinkage: the part of every correlation that is taken away.
     """
     count = weekly.shape[1]
     decay = decay_of_span(span)
@@ -58,7 +63,8 @@ def correlations(
         first = keep * first + np.where(both, values[:, None], 0.0)
         square = keep * square + np.where(both, (values * values)[:, None], 0.0)
         product = keep * product + np.outer(values, values)
-        yield _completed(np.where(weeks >= min_weeks, _correlation(weight, first, square, product), np.nan))
+        known = np.where(weeks >= min_weeks, _correlation(weight, first, square, product), np.nan)
+        yield _completed((1.0 - shrinkage) * known)
 
 
 def _correlation(weight: FloatArray, first: FloatArray, square: FloatArray, product: FloatArray) -> FloatArray:
@@ -75,9 +81,15 @@ def _completed(correlation: FloatArray) -> FloatArray:
     known = off & ~np.isnan(correlation)
     average = float(correlation[known].mean()) if known.any() else 0.0
     filled = np.where(off, np.where(known, correlation, average), 1.0)
-    values, vectors = np.linalg.eigh(filled)
-    if not len(values) or values[0] >= SMALLEST_EIGENVALUE:
-        return filled
+    try:
+        np.linalg.cholesky(filled)  # far faster than eigenvalues, and nearly always enough
+    except np.linalg.LinAlgError:
+        return _without_negative_risk(filled)
+    return filled
+
+
+def _without_negative_risk(correlation: FloatArray) -> FloatArray:
+    values, vectors = np.linalg.eigh(correlation)
     floored = (vectors * np.maximum(values, SMALLEST_EIGENVALUE)) @ vectors.T
     scale = 1.0 / np.sqrt(np.diag(floored))
     return floored * np.outer(scale, scale)
@@ -86,9 +98,8 @@ def _completed(correlation: FloatArray) -> FloatArray:
 def latest_correlation(daily: FloatArray, grid: DailyGrid) -> FloatArray:
     """As of the last week that has ended, from daily returns (date x instrument)."""
     weeks, weekly = weekly_returns(daily, grid)
-    ended = int(weeks_ended(grid, weeks)[-1])
-    matrix = _completed(np.full((daily.shape[1],) * 2, np.nan))
-    for matrix in correlations(weekly[:ended]):  # noqa: B007
+    matrix = np.eye(daily.shape[1])
+    for matrix in correlations(weekly[: int(weeks_ended(grid, weeks)[-1])]):  # noqa: B007
         pass
     return matrix
 

@@ -49,8 +49,11 @@ class Constraints:
                 if not allowed >= 0:
                     raise ValueError(f"{code}: a position limit must be at least 0 contracts, not {allowed}")
                 limit[column] = min(limit[column], allowed)
-        named = (np.array([code in chosen for code in codes], bool) for chosen in (no_trade, reduce_only, long_only))
-        return cls(*named, position_limit=limit)
+
+        def among(chosen: Collection[str]) -> BoolArray:
+            return np.array([code in chosen for code in codes], dtype=bool)
+
+        return cls(among(no_trade), among(reduce_only), among(long_only), limit)
 
     def bounds(self, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Least and most contracts of each instrument. Only a prior position that may not trade can exclude 0."""
@@ -144,25 +147,22 @@ def _search(
     gap = (contracts - optimal) * value
     marginal = covariance @ gap
     variance = max(float(gap @ marginal), 0.0)
-    own = lot * lot * np.diag(covariance)
-    by_lot = covariance * lot  # column k is what a lot of k adds to the marginal risks
-    price = cost_rate * value
-    charge = price * np.abs(contracts - prior)
-    next_charge = price * np.abs(contracts + direction - prior)
-    may_add = contracts != last
-    while may_add.any():
-        after = np.maximum(variance + 2.0 * lot * marginal + own, 0.0)
-        objective = np.sqrt(after) + next_charge - charge
-        objective[~may_add] = np.inf
+    of_pair = 2.0 * covariance * np.outer(lot, lot)  # what a lot of one adds to the variance of a lot of the other
+    added_variance = 2.0 * lot * marginal + np.diag(of_pair) / 2.0
+    charge = cost_rate * value
+    added_cost = charge * (np.abs(contracts + direction - prior) - np.abs(contracts - prior))
+    added_cost[contracts == last] = np.inf
+    while len(contracts):
+        objective = np.sqrt(np.maximum(variance + added_variance, 0.0)) + added_cost
         best = int(objective.argmin())
         if not objective[best] < math.sqrt(variance):
             break
         contracts[best] += direction[best]
-        variance = float(after[best])
-        marginal += by_lot[:, best]
-        charge[best] = next_charge[best]
-        next_charge[best] = price[best] * abs(contracts[best] + direction[best] - prior[best])
-        may_add[best] = contracts[best] != last[best]
+        variance = max(variance + float(added_variance[best]), 0.0)
+        added_variance += of_pair[best]
+        now = float(contracts[best])
+        further = abs(now + direction[best] - prior[best]) - abs(now - prior[best])
+        added_cost[best] = charge[best] * further if now != last[best] else np.inf
     return contracts
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 
 from pysys.systems.market_data import BoolArray, FloatArray
-from pysys.systems.smoothing import decay_of_span, ew_sum, forward_fill
+from pysys.systems.smoothing import decay_of_span, ew_mean, ew_sum, forward_fill
 
 
 def scaled_forecast(raw: FloatArray, scalar: FloatArray | float, cap: float) -> FloatArray:
@@ -21,12 +21,13 @@ def smoothed_weights(
 ) -> dict[str, FloatArray]:
     """Weight of each rule, fading in once it has a forecast; adding up to 1 over rules on every row of `index`.
 
-    weights: fixed, by rule; one per instrument or (date x instrument), NaN where a rule plays no part. A rule
-    without a forecast so far has no weight, except while no rule has one.
+    weights: by rule; one per instrument or (date x instrument), NaN throughout where a rule plays no part. A rule
+    without a forecast so far has no weight, except while no rule has one. Days on which the others have no weight
+    (NaN) leave their smoothed ones where they were.
     """
     faded = dict(_faded_weights(forecasts, weights, index, span))
     total = _total_weight(faded.values(), index)
-    return {name: np.where(np.isnan(weights[name]), np.nan, weight / total) for name, weight in faded.items()}
+    return {name: np.where(_takes_part(weights[name]), weight / total, np.nan) for name, weight in faded.items()}
 
 
 def combined_forecast(
@@ -58,12 +59,22 @@ def _faded_weights(
     forecasts: Mapping[str, FloatArray], weights: Mapping[str, FloatArray], index: BoolArray, span: float
 ) -> Iterator[tuple[str, FloatArray]]:
     """Smoothed weights of each rule, not yet adding up to 1."""
-    takes_part = {name: ~np.isnan(weight) for name, weight in weights.items()}
+    takes_part = {name: _takes_part(weight) for name, weight in weights.items()}
     begun = {name: np.logical_or.accumulate(~np.isnan(forecasts[name]), axis=0) & takes_part[name] for name in weights}
     nothing_yet = ~np.logical_or.reduce(list(begun.values()))
+    complete = not any(np.isnan(np.atleast_2d(weight)[:, takes_part[name]]).any() for name, weight in weights.items())
     for name, weight in weights.items():
         counts = index & (begun[name] | (nothing_yet & takes_part[name]))
-        yield name, ew_sum(np.where(counts, weight, 0.0), decay_of_span(span))
+        used = np.where(counts, weight, 0.0)
+        if complete:
+            yield name, ew_sum(used, decay_of_span(span))
+        else:
+            yield name, np.nan_to_num(ew_mean(np.where(index, used, np.nan), decay_of_span(span)), nan=0.0)
+
+
+def _takes_part(weight: FloatArray) -> BoolArray:
+    """Whether each instrument uses a rule of which these are the weights."""
+    return ~np.logical_and.reduce(np.isnan(np.atleast_2d(weight)), axis=0)
 
 
 def _total_weight(faded: Iterable[FloatArray], index: BoolArray) -> FloatArray:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pysys.systems.market_data import BoolArray, FloatArray
 from pysys.systems.raw_data import ROOT_OF_YEAR, Panel
-from pysys.systems.smoothing import decay_of_span, divide, ew_sum, forward_fill
+from pysys.systems.smoothing import decay_of_span, divide, ew_mean, ew_sum, forward_fill
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,11 +80,16 @@ def smoothed_instrument_weights(fixed: FloatArray, subsystem: FloatArray, index:
     """Share of capital of each instrument (date x instrument), adding up to 1 over instruments on every day.
 
     fixed: one weight per instrument, or (date x instrument). An instrument has no weight until it has a position,
-    and then fades in; while none has a position all keep theirs. Given on each instrument's `index`.
+    and then fades in; while none has a position all keep theirs. Days on which those have no weight (NaN) leave
+    their smoothed ones where they were. Given on each instrument's `index`.
     """
     present = ~np.isnan(forward_fill(subsystem))
     nobody = ~present.any(axis=1, keepdims=True)
-    sums = ew_sum(np.where(present | nobody, fixed, 0.0), decay_of_span(span))
+    used = np.where(present | nobody, fixed, 0.0)
+    if np.isnan(used).any():
+        sums = np.nan_to_num(ew_mean(used, decay_of_span(span)), nan=0.0)
+    else:
+        sums = ew_sum(used, decay_of_span(span))
     total = sums.sum(axis=1, keepdims=True)
     return np.where(index, divide(sums, np.broadcast_to(total, sums.shape)), np.nan)
 

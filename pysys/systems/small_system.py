@@ -13,7 +13,7 @@ import numpy as np
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.covariance import annual_covariance, correlations, weekly_returns, weeks_ended
-from pysys.systems.dynamic import SHADOW_COST, TRACKING_ERROR_BUFFER, Constraints, optimise_positions
+from pysys.systems.dynamic import SHADOW_COST, TRACKING_ERROR_BUFFER, Constraints, Optimised, optimise_positions
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentMeta
 from pysys.systems.positions import VolatilityOfContract
 from pysys.systems.raw_data import ROOT_OF_YEAR, Panel, RawData
@@ -68,25 +68,40 @@ class SmallSystem:
         )
 
 
-def optimised_positions(
-    settings: SmallSystem,
+@dataclass(frozen=True, slots=True, eq=False)
+class OptimiserInputs:
+    """What the optimiser reads of each day, (date x instrument), carried forward."""
+
+    optimal: FloatArray  # contracts, unrounded
+    value: FloatArray  # exposure of a contract, share of capital
+    deviation: FloatArray  # annual, of fractional returns
+    costs: FloatArray  # share of the exposure traded
+    ready: BoolArray  # everything about the instrument is known
+
+
+def optimiser_inputs(
     raw: RawData,
     risk: VolatilityOfContract,
     facts: Sequence[InstrumentMeta],
     notional: FloatArray,
     index: BoolArray,
     capital: float,
-) -> Panel:
-    """Whole contracts decided at each close, on `index`; each day starts from those of the day before.
-
-    An instrument takes part on the days of its index once everything about it is known. Costs are today's spread and
-    commission at the price of the day: past spreads in today's volatility would need the future.
-    """
+) -> OptimiserInputs:
+    """Costs are today's spread and commission at the price of the day: spreads of the past would need the future."""
     exposure = 100.0 * np.abs(forward_fill(risk.block_value)) * forward_fill(risk.fx_rate)
-    value = np.where(index, exposure / capital, np.nan)
     optimal = np.where(index, forward_fill(notional), np.nan)
+    value = np.where(index, exposure / capital, np.nan)
     deviation = forward_fill(risk.daily_pct_vol) / 100.0 * ROOT_OF_YEAR
     costs = cost_of_exposure(np.abs(forward_fill(raw.denominator_price.values)), facts)
+    ready = ~np.isnan(optimal + value + deviation + costs)
+    return OptimiserInputs(optimal, value, deviation, costs, ready)
+
+
+def optimised_positions(settings: SmallSystem, raw: RawData, inputs: OptimiserInputs, index: BoolArray) -> Panel:
+    """Whole contracts decided at each close, on `index`; each day starts from those of the day before.
+
+    An instrument takes part on the days of its index once everything about it is known.
+    """
     weeks, weekly = weekly_returns(raw.daily_percentage_returns.values, raw.grid)
     ended = weeks_ended(raw.grid, weeks)
     matrices = correlations(weekly)
@@ -97,21 +112,33 @@ def optimised_positions(
     for row in range(len(index)):
         while used < ended[row]:
             correlation, used = next(matrices), used + 1
-        ready = ~np.isnan(optimal[row] + value[row] + deviation[row] + costs[row])
         prior = np.where(index[row], prior, 0.0)
-        if ready.any():
-            prior = optimise_positions(
-                np.where(ready, optimal[row], np.nan),
-                annual_covariance(correlation, np.where(ready, deviation[row], np.nan)),
-                value[row],
-                np.where(ready, costs[row], 0.0),
-                prior,
-                shadow_cost=settings.shadow_cost,
-                buffer=settings.tracking_error_buffer,
-                constraints=limits,
-            ).positions
+        if inputs.ready[row].any():
+            prior = optimise_day(settings, inputs, row, correlation, prior, limits).positions
         positions[row] = np.where(index[row], prior, np.nan)
     return Panel(positions, index)
+
+
+def optimise_day(
+    settings: SmallSystem,
+    inputs: OptimiserInputs,
+    row: int,
+    correlation: FloatArray,
+    prior: FloatArray,
+    constraints: Constraints,
+) -> Optimised:
+    """One day of the curve, from the whole contracts `prior`."""
+    ready = inputs.ready[row]
+    return optimise_positions(
+        np.where(ready, inputs.optimal[row], np.nan),
+        annual_covariance(correlation, np.where(ready, inputs.deviation[row], np.nan)),
+        inputs.value[row],
+        np.where(ready, inputs.costs[row], 0.0),
+        prior,
+        shadow_cost=settings.shadow_cost,
+        buffer=settings.tracking_error_buffer,
+        constraints=constraints,
+    )
 
 
 def cost_of_exposure(price: FloatArray, facts: Sequence[InstrumentMeta]) -> FloatArray:

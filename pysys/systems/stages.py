@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,28 @@ from pysys.systems.positions import (
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_functions import raw_forecast
 from pysys.systems.rules import Rule
-from pysys.systems.small_system import optimised_positions
+from pysys.systems.small_system import optimised_positions, optimiser_inputs
 from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ForecastParameters:
+    """What turns raw forecasts into a combined one, by rule: values per instrument, or (date x instrument).
+
+    The weights are not yet smoothed; they are NaN throughout where an instrument does not use a rule.
+    """
+
+    scalars: Mapping[str, FloatArray]
+    weights: Mapping[str, FloatArray]
+    multiplier: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class InstrumentParameters:
+    """How capital is shared: weights, not yet smoothed, per instrument or (date x instrument), and the multiplier."""
+
+    weights: FloatArray
+    multiplier: FloatArray | float  # one, or (date x 1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,20 +55,29 @@ class ForecastStage:
     """Forecasts of each rule and all of them together. Scaled ones and weights are worked out when asked for."""
 
     raw: Mapping[str, Panel]  # unscaled, by rule
-    scalars: Mapping[str, FloatArray]  # by rule, one per instrument
-    fixed_weights: Mapping[str, FloatArray]  # by rule, one per instrument; NaN where the rule plays no part
+    parameters: ForecastParameters
     combined: Panel
     cap: float  # on |forecast|
     weight_span: float  # of the smoothing of weights, business days
 
     def scaled(self, rule: str) -> FloatArray:
         """Scaled and capped forecast of one rule, not carried forward."""
-        return scaled_forecast(self.raw[rule].values, self.scalars[rule], self.cap)
+        return scaled_forecast(self.raw[rule].values, self.parameters.scalars[rule], self.cap)
 
     def weights(self) -> dict[str, FloatArray]:
         """Smoothed weights by rule; over the rules of an instrument they add up to 1."""
         raw = {name: panel.values for name, panel in self.raw.items()}
-        return smoothed_weights(raw, self.fixed_weights, self.combined.index, self.weight_span)
+        return smoothed_weights(raw, self.parameters.weights, self.combined.index, self.weight_span)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SubsystemStage:
+    """Contracts as if all capital were in each instrument."""
+
+    risk: VolatilityOfContract
+    vol_scalar: FloatArray  # contracts at an average forecast, as of each day
+    position: FloatArray  # contracts
+    index: BoolArray  # the days of each instrument
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +87,7 @@ class PositionStage:
     risk: VolatilityOfContract
     subsystem: FloatArray  # contracts, if all capital were in this instrument
     instrument_weight: FloatArray  # share of capital, smoothed
+    parameters: InstrumentParameters
     average_position: FloatArray  # contracts at an average forecast, with this share of capital
     notional: FloatArray  # contracts, unrounded
     buffer: Buffer
@@ -70,57 +100,98 @@ class PositionStage:
         return self.buffered if self.optimised is None else self.optimised
 
 
-def forecast_stage(config: BacktestConfig, raw: RawData, rules: Mapping[str, Rule]) -> ForecastStage:
-    """Every rule that some instrument gives a weight, scaled, capped and combined."""
-    weights = _rule_weights(config, raw.codes)
-    forecasts = {name: raw_forecast(config.rules[name], rules[name], raw) for name in weights}
-    scalars = {name: _scalars(config, name, raw.codes) for name in weights}
+def raw_forecasts(
+    config: BacktestConfig, raw: RawData, rules: Mapping[str, Rule], names: Iterable[str]
+) -> dict[str, Panel]:
+    """Unscaled forecasts of the rules called `names`."""
+    return {name: raw_forecast(config.rules[name], rules[name], raw) for name in names}
+
+
+def fixed_forecast_parameters(config: BacktestConfig, codes: Sequence[str]) -> ForecastParameters:
+    """The configured scalars, weights and multipliers of every rule that some instrument gives a weight."""
+    weights = _rule_weights(config, codes)
+    return ForecastParameters(
+        scalars={name: _scalars(config, name, codes) for name in weights},
+        weights=weights,
+        multiplier=np.array([config.forecast_div_multiplier_of(code) for code in codes]),
+    )
+
+
+def forecast_stage(
+    config: BacktestConfig, forecasts: Mapping[str, Panel], parameters: ForecastParameters
+) -> ForecastStage:
+    """Raw forecasts scaled, capped and combined."""
     index = np.logical_or.reduce([panel.index for panel in forecasts.values()])
     combined = combined_forecast(
         {name: panel.values for name, panel in forecasts.items()},
-        scalars,
-        weights,
+        parameters.scalars,
+        parameters.weights,
         index,
         span=config.forecast_weight_ewma_span,
-        multiplier=np.array([config.forecast_div_multiplier_of(code) for code in raw.codes]),
+        multiplier=parameters.multiplier,
         cap=config.forecast_cap,
     )
     return ForecastStage(
         raw=forecasts,
-        scalars=scalars,
-        fixed_weights=weights,
+        parameters=parameters,
         combined=Panel(combined, index),
         cap=config.forecast_cap,
         weight_span=config.forecast_weight_ewma_span,
     )
 
 
-def position_stage(
+def subsystem_stage(
     config: BacktestConfig, raw: RawData, facts: Sequence[InstrumentMeta], fx_rate: FloatArray, combined: Panel
-) -> PositionStage:
-    """Positions of every instrument. fx_rate: (date x instrument), of every day of the grid."""
+) -> SubsystemStage:
+    """Positions with all capital in each instrument. fx_rate: (date x instrument), of every day of the grid."""
     point_size = np.array([one.point_size for one in facts])
     target = daily_cash_target(config.notional_trading_capital, config.percentage_vol_target)
     risk = volatility_of_contract(raw.daily_returns_vol, raw.denominator_price, point_size, fx_rate, target)
     scalar = as_of_last_row(risk.vol_scalar, raw.daily_returns_vol.index & raw.denominator_price.index)
-    subsystem = subsystem_position(scalar, combined.values, config.average_absolute_forecast)
-    index = combined.index | raw.denominator_price.index | raw.price.index
-    fixed = np.array([config.instrument_weights[code] for code in raw.codes])
-    weight = smoothed_instrument_weights(fixed, subsystem, index, config.instrument_weight_ewma_span)
-    average_position = np.where(index, scalar * weight * config.instrument_div_multiplier, np.nan)
-    notional = subsystem * weight * config.instrument_div_multiplier
+    return SubsystemStage(
+        risk=risk,
+        vol_scalar=scalar,
+        position=subsystem_position(scalar, combined.values, config.average_absolute_forecast),
+        index=combined.index | raw.denominator_price.index | raw.price.index,
+    )
+
+
+def fixed_instrument_parameters(config: BacktestConfig, codes: Sequence[str]) -> InstrumentParameters:
+    """The configured weights and multiplier."""
+    weights = np.array([config.instrument_weights[code] for code in codes])
+    return InstrumentParameters(weights, config.instrument_div_multiplier)
+
+
+def position_stage(
+    config: BacktestConfig,
+    raw: RawData,
+    facts: Sequence[InstrumentMeta],
+    subsystem: SubsystemStage,
+    parameters: InstrumentParameters,
+) -> PositionStage:
+    """Positions of every instrument with its share of capital."""
+    index, multiplier = subsystem.index, parameters.multiplier
+    weight = smoothed_instrument_weights(
+        parameters.weights, subsystem.position, index, config.instrument_weight_ewma_span
+    )
+    average_position = np.where(index, subsystem.vol_scalar * weight * multiplier, np.nan)
+    notional = subsystem.position * weight * multiplier
     buffer = buffer_around(notional, average_position, index, config.buffer_method, config.buffer_size)
     buffered = buffered_position(notional, buffer, index, config.buffer_trade_to_edge)
-    small, capital = config.small_system, config.notional_trading_capital
+    optimised = None
+    if config.small_system is not None:
+        inputs = optimiser_inputs(raw, subsystem.risk, facts, notional, index, config.notional_trading_capital)
+        optimised = optimised_positions(config.small_system, raw, inputs, index)
     return PositionStage(
-        risk=risk,
-        subsystem=subsystem,
+        risk=subsystem.risk,
+        subsystem=subsystem.position,
         instrument_weight=weight,
+        parameters=parameters,
         average_position=average_position,
         notional=notional,
         buffer=buffer,
         buffered=Panel(buffered, index),
-        optimised=optimised_positions(small, raw, risk, facts, notional, index, capital) if small else None,
+        optimised=optimised,
     )
 
 
@@ -133,13 +204,43 @@ def account_stage(
     sizing: PositionStage,
 ) -> accounting.Account:
     """Daily profits and costs of the positions decided on, in base currency."""
-    held = accounting.filled_positions(sizing.decided)
+    return account_of(
+        config,
+        raw,
+        facts,
+        fx,
+        fx_rate,
+        decided=sizing.decided,
+        average_position=sizing.average_position,
+        instr_value_vol=sizing.risk.instr_value_vol,
+        roll_share=config.multiply_roll_costs_by,
+    )
+
+
+def account_of(
+    config: BacktestConfig,
+    raw: RawData,
+    facts: Sequence[InstrumentMeta],
+    fx: Sequence[FxRate],
+    fx_rate: FloatArray,
+    *,
+    decided: Panel,
+    average_position: FloatArray,
+    instr_value_vol: FloatArray,
+    roll_share: float,
+) -> accounting.Account:
+    """Daily profits and costs of deciding on whole contracts, in base currency.
+
+    average_position: contracts at an average forecast; instr_value_vol: of one contract, base currency a day.
+    roll_share: of the position held, that pays for being rolled.
+    """
+    held = accounting.filled_positions(decided)
     point_size = np.array([one.point_size for one in facts])
     gross = accounting.gross_profit(held, raw.price.values, point_size, fx_rate)
     if config.use_sr_costs:
-        average, value_vol = sizing.average_position, sizing.risk.instr_value_vol
-        yearly = yearly_sr_costs(raw, facts, sizing.decided.values, average)
-        return accounting.Account(gross, daily_sr_costs(yearly, raw.grid.dates, held, average, value_vol))
+        yearly = yearly_sr_costs(raw, facts, decided.values, average_position)
+        costs = daily_sr_costs(yearly, raw.grid.dates, held, average_position, instr_value_vol)
+        return accounting.Account(gross, costs)
     costs = accounting.daily_costs(
         raw.grid,
         held,
@@ -147,7 +248,7 @@ def account_stage(
         facts,
         fx,
         vol_normalise=config.vol_normalise_currency_costs,
-        roll_share=config.multiply_roll_costs_by,
+        roll_share=roll_share,
     )
     return accounting.Account(gross, costs)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from price_world import INSTRUMENTS, ROLLS, business_days, stored_prices
+from tests.data.price_world import INSTRUMENTS, ROLLS, business_days, stored_prices
 
 from pysys.domain.contracts import Contract
 from pysys.domain.prices import MultipleRows, PriceRows, to_datetime64

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from csv_world import edit, multiple_of, write_layout, write_prices
-from price_world import GOLD_JUN, INSTRUMENTS
+from tests.data.csv_world import edit, multiple_of, write_layout, write_prices
+from tests.data.price_world import GOLD_JUN, INSTRUMENTS
 
 from pysys.data.contract_history import contract_histories
 from pysys.data.csv_layout import load_market_data as load_csv

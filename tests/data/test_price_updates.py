@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from price_world import GOLD_JUN, GOLD_MAR, INSTRUMENTS, TONIGHT, open_desk, with_history
+from tests.data.price_world import GOLD_JUN, GOLD_MAR, INSTRUMENTS, TONIGHT, open_desk, with_history
 
 from pysys.data.fx import update_fx_prices
 from pysys.data.historical import update_historical_prices

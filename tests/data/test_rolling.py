@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from price_world import BUND_JUN, GOLD_JUN, GOLD_MAR, hold, open_desk, with_history
+from tests.data.price_world import BUND_JUN, GOLD_JUN, GOLD_MAR, hold, open_desk, with_history
 
 from pysys.data.historical import update_historical_prices
 from pysys.data.multiple import update_multiple_adjusted_prices

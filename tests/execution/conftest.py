@@ -100,6 +100,14 @@ def trading_on_sqlite(sqlite_store: Store, tmp_path: Path) -> Iterator[TradingDe
 def _desk(store: Store, folder: Path) -> Iterator[TradingDesk]:
     broker, clock = world.broker(folder / "exchange.db", world.NOON)
     config = Config(clock="exchange", process_configuration_methods=STRATEGIES)
+    prepare_markets(store, broker)
+    yield TradingDesk(Desk(config, store, broker, clock, folder), folder)
+    broker.close()
+    clock.close()
+
+
+def prepare_markets(store: Store, broker: PaperBroker) -> None:
+    """Instruments, roll parameters and multiple prices of the paper world."""
     with store.write() as unit:
         for code, instrument in world.INSTRUMENTS.items():
             unit.markets.put_instrument(instrument)
@@ -108,9 +116,6 @@ def _desk(store: Store, folder: Path) -> Iterator[TradingDesk]:
         _multiple(unit, broker, world.BUND_MAR, world.BUND_JUN, world.NOON)
         _multiple(unit, broker, world.NIKKEI_JUN, world.NIKKEI_JUN, world.NOON)
         unit.commit()
-    yield TradingDesk(Desk(config, store, broker, clock, folder), folder)
-    broker.close()
-    clock.close()
 
 
 def _multiple(unit, broker: PaperBroker, priced: Contract, forward: Contract, at: datetime) -> None:

@@ -9,7 +9,7 @@ from pysys.domain.limits import within_limits
 from pysys.domain.orders import Fill
 from pysys.domain.overrides import Override
 from pysys.domain.roll_states import RollState
-from pysys.execution.broker_orders import resolve_fates
+from pysys.execution.fates import resolve_fates
 from pysys.execution.fills import record_fills
 from pysys.execution.generation import generate_orders
 from pysys.execution.stack_handler import pull_fills

@@ -165,5 +165,3 @@ def test_what_does_not_fit_together_is_refused_by_name():
         run_backtest(configuration(["CORN", "GOLD"]), data)
     with pytest.raises(ConfigError, match="capital must be positive"):
         run_backtest(configuration(["CORN"]), data, capital=0.0)
-    with pytest.raises(ConfigError, match="use_forecast_weight_estimates"):
-        run_backtest(configuration(["CORN"], use_forecast_weight_estimates=True), data)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pysys.broker.paper.database import from_micros, open_database, to_micros, transaction
 from pysys.broker.paper.matching import Working, units_of
-from pysys.broker.port import BrokerOrderState, BrokerUnavailable, OrderTicket, OrderType, WorkingStatus
+from pysys.broker.port import BrokerOrderState, BrokerUnavailable, FxTrade, OrderTicket, OrderType, WorkingStatus
 from pysys.domain.contracts import Contract, parse_contract
 from pysys.domain.orders import Fill, Leg
 
@@ -26,6 +26,7 @@ _ORDER_COLUMNS = (
     "limit_price",
     "status",
     "message",
+    "submitted_at",
     "expires_at",
     "executions",
 )
@@ -70,6 +71,7 @@ class BookedOrder:
     limit_price: Decimal | None
     status: WorkingStatus
     message: str
+    submitted_at: datetime
     expires_at: datetime
     executions: int
     legs: tuple[BookedLeg, ...]
@@ -95,6 +97,8 @@ class BookedOrder:
     @property
     def ticket_now(self) -> OrderTicket:
         """The order with the limit it was last changed to."""
+        if self.order_type is not OrderType.LIMIT:
+            return self.ticket
         return replace(self.ticket, limit_price=self.limit_price)
 
     @property
@@ -192,6 +196,21 @@ class Book:
             self._connection.execute("SELECT currency, sum(amount) FROM transfers GROUP BY currency").fetchall()
         )
 
+    def currency_trade(self, order_ref: str) -> FxTrade | None:
+        row = self._connection.execute(
+            "SELECT pair, amount, rate, moment FROM currency_trades WHERE order_ref = ?", (order_ref,)
+        ).fetchone()
+        return None if row is None else FxTrade(order_ref, row[0], row[1], row[2], from_micros(row[3]))
+
+    def trade_currency(self, trade: FxTrade) -> None:
+        """Book a currency trade: one currency comes in, the other goes out."""
+        self._connection.execute(
+            "INSERT INTO currency_trades (order_ref, pair, amount, rate, moment) VALUES (?, ?, ?, ?, ?)",
+            (trade.order_ref, trade.pair, trade.amount, trade.rate, to_micros(trade.traded_at)),
+        )
+        self.transfer(trade.traded_at, trade.amount, trade.pair[:3])
+        self.transfer(trade.traded_at, -trade.amount * trade.rate, trade.pair[3:])
+
     # orders
 
     def add_order(
@@ -247,11 +266,23 @@ class Book:
                 limit_price=None if limit is None else Decimal(limit),
                 status=WorkingStatus(status),
                 message=message,
+                submitted_at=from_micros(submitted_at),
                 expires_at=from_micros(expires_at),
                 executions=executions,
                 legs=self._legs(number),
             )
-            for number, order_ref, order_type, sent, limit, status, message, expires_at, executions in rows
+            for (
+                number,
+                order_ref,
+                order_type,
+                sent,
+                limit,
+                status,
+                message,
+                submitted_at,
+                expires_at,
+                executions,
+            ) in rows
         ]
 
     def _legs(self, order_number: int) -> tuple[BookedLeg, ...]:
@@ -268,12 +299,12 @@ class Book:
             (status.value, to_micros(moment), message, order_ref),
         )
 
-    def change_limit(self, order_ref: str, limit_price: Decimal) -> None:
-        """Move a working order to another limit, where it is last in time priority."""
+    def change_limit(self, order_ref: str, limit_price: Decimal | None) -> None:
+        """Move a working order to another limit (None: the market), where it is last in time priority."""
         self._connection.execute(
             "UPDATE orders SET limit_price = ?, priority = (SELECT max(priority) + 1 FROM orders) "
             "WHERE order_ref = ? AND status = 'working'",
-            (str(limit_price), order_ref),
+            (None if limit_price is None else str(limit_price), order_ref),
         )
 
     # executions

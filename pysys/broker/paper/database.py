@@ -9,7 +9,7 @@ from typing import Literal
 
 from pysys.domain.errors import ConfigError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no currency trades
 BUSY_SECONDS = 60
 _JOURNAL_ATTEMPTS = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -34,6 +34,13 @@ _SCHEMA = (
         moment INTEGER NOT NULL,
         currency TEXT NOT NULL,
         amount REAL NOT NULL        -- positive is paid in
+    ) STRICT""",
+    """CREATE TABLE IF NOT EXISTS currency_trades (
+        order_ref TEXT PRIMARY KEY,
+        pair TEXT NOT NULL,
+        amount REAL NOT NULL,       -- of the first currency, positive bought it
+        rate REAL NOT NULL,         -- second currency for one of the first
+        moment INTEGER NOT NULL
     ) STRICT""",
     """CREATE TABLE IF NOT EXISTS orders (
         number INTEGER PRIMARY KEY,
@@ -146,7 +153,7 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
 def _make_tables(connection: sqlite3.Connection, database: Path) -> None:
     with transaction(connection):
         found = connection.execute("PRAGMA user_version").fetchone()[0]
-        if found not in (0, SCHEMA_VERSION):
+        if found > SCHEMA_VERSION:
             raise ConfigError(
                 f"{database.name} was written by another version of the paper exchange (schema {found}, this "
                 f"one reads {SCHEMA_VERSION}). Move the file away to start a new exchange."

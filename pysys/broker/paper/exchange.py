@@ -24,6 +24,7 @@ from pysys.broker.paper.matching import (
     limit_on_tick,
     match_in_turn,
 )
+from pysys.broker.paper.pegging import FOLLOWING, moves_before_matching, standing_price
 from pysys.broker.port import (
     AccountValue,
     Bars,
@@ -31,6 +32,8 @@ from pysys.broker.port import (
     ContractDetails,
     CurrencyBalance,
     FxRows,
+    FxTrade,
+    OpenOrder,
     OrderTicket,
     OrderType,
     Quote,
@@ -45,6 +48,7 @@ from pysys.domain.instruments import on_tick
 from pysys.domain.orders import Fill
 
 _MOMENT = timedelta(microseconds=1)
+_FX_CONVENTION = ("EUR", "GBP", "AUD", "NZD", "USD", "CAD", "CHF")  # the earlier is quoted first; any other comes after
 
 
 class PaperBroker:
@@ -52,6 +56,10 @@ class PaperBroker:
 
     name = "paper"
     environment = "paper"
+
+    @property
+    def account(self) -> str:
+        return self._identity.account
 
     def __init__(
         self,
@@ -149,6 +157,26 @@ class PaperBroker:
             self._fx_rate(currency, moment)
             self._book.transfer(moment, amount, currency)
 
+    def trade_fx(self, order_ref: str, pair: str, amount: float) -> FxTrade:
+        """Exchange one currency for another at the stored rates, without a spread. The same order_ref twice is one.
+
+        Raises OrderRejected for a pair without rates or the wrong way round, and for an amount of 0 or no number.
+        """
+        if not math.isfinite(amount) or amount == 0:
+            raise OrderRejected(f"{order_ref}: {amount} {pair} moves no money")
+        _check_pair(order_ref, pair)
+        with self._changing() as moment:
+            known = self._book.currency_trade(order_ref)
+            if known is not None:
+                return known
+            try:
+                rate = self._fx_rate(pair[:3], moment) / self._fx_rate(pair[3:], moment)
+            except DataError as error:
+                raise OrderRejected(f"{order_ref}: {error}") from error
+            trade = FxTrade(order_ref, pair, amount, rate, moment)
+            self._book.trade_currency(trade)
+        return trade
+
     # what the market says
 
     def contract_details(self, contract: Contract) -> ContractDetails:
@@ -235,6 +263,12 @@ class PaperBroker:
         with self._up_to_now():
             return [(order.ticket_now, order.state) for order in self._book.working_orders()]
 
+    def open_orders(self) -> Sequence[OpenOrder]:
+        """Every order that works, in time priority."""
+        return [
+            OpenOrder(ticket.order_ref, state.permanent_id, ticket.legs) for ticket, state in self.working_orders()
+        ]
+
     def fills_since(self, moment: datetime | None) -> Sequence[Fill]:
         """Executions at or after `moment`, oldest first, every leg its own row.
 
@@ -315,7 +349,31 @@ class PaperBroker:
             gone = any(self._expiry(leg.contract) <= moment for leg in order.legs)
             message = "contract expired" if gone else "day order expired"
             self._book.finish(order.order_ref, WorkingStatus.CANCELLED, moment, message)
-        return self._match(still, moment) or settles or len(still) < len(orders)
+        moved = self._follow([order for order in still if _leads(order, moment)], moment)
+        traded = self._match([self._ordered(order.order_ref) for order in still] if moved else still, moment)
+        moved = self._follow([order for order in still if not _leads(order, moment)], moment) or moved
+        return traded or moved or settles or len(still) < len(orders)
+
+    def _follow(self, orders: Sequence[BookedOrder], moment: datetime) -> bool:
+        """Move orders that follow the book to where they stand now; True when any moved."""
+        moved = False
+        for known in orders:
+            if known.order_type not in FOLLOWING:
+                continue
+            order = self._ordered(known.order_ref)
+            if order.status is not WorkingStatus.WORKING:
+                continue
+            legs = order.ticket.legs
+            touches = {leg.contract: self._touch(leg.contract, minute_of(moment)) for leg in legs}
+            tick = self._market.details(legs[0].contract).tick_size
+            try:
+                price = standing_price(order.order_type, legs, touches, tick, moment - order.submitted_at)
+            except LookupError:
+                continue
+            if price != order.limit_price:
+                self._book.change_limit(order.order_ref, price)
+                moved = True
+        return moved
 
     def _match(self, orders: Sequence[BookedOrder], moment: datetime) -> bool:
         """Trade orders, in time priority, against what this minute still displays; True when any did."""
@@ -394,6 +452,7 @@ class PaperBroker:
             self._book.add_order(ticket, moment, moment, WorkingStatus.REJECTED, str(rejection))
             return str(rejection)
         self._book.add_order(ticket, moment, expires_at, WorkingStatus.WORKING)
+        self._follow([self._ordered(ticket.order_ref)], moment)
         self._match([self._ordered(ticket.order_ref)], moment)
         return None
 
@@ -448,3 +507,18 @@ class PaperBroker:
         if currency == self._identity.base_currency:
             return 1.0
         return self._market.fx_rate(currency, moment)
+
+
+def _check_pair(order_ref: str, pair: str) -> None:
+    first, second = pair[:3], pair[3:]
+    if len(pair) != 6 or not pair.isalpha() or not pair.isupper() or first == second:
+        raise OrderRejected(f"{order_ref}: {pair!r} is not a currency pair such as EURUSD")
+    last = len(_FX_CONVENTION)
+    ranks = [_FX_CONVENTION.index(code) if code in _FX_CONVENTION else last for code in (first, second)]
+    if ranks[0] > ranks[1]:
+        raise OrderRejected(f"{order_ref}: the market quotes {second}{first}, not {pair}: turn pair and sign round")
+
+
+def _leads(order: BookedOrder, moment: datetime) -> bool:
+    """Whether an order that follows the book moves before it is matched; one that never stood anywhere does."""
+    return order.limit_price is None or moves_before_matching(order.order_type, moment - order.submitted_at)

@@ -6,12 +6,26 @@ Thresholds are the established ones (300 s passive, 600 s in all, size imbalance
 from datetime import datetime
 from decimal import Decimal
 
+from pysys.broker.port import OrderType
 from pysys.domain.orders import BrokerOrder
-from pysys.execution.algos.base import Cancel, Modify, OrderMarket, Send, Wait, timed_out
+from pysys.execution.algos.base import (
+    Action,
+    Cancel,
+    Decline,
+    Modify,
+    OrderMarket,
+    Patient,
+    Send,
+    Wait,
+    Wanted,
+    current_limit,
+    timed_out,
+)
 
 PASSIVE_SECONDS = 300
 IMBALANCE_RATIO = 5  # passive size over aggressive size: the price is about to move away
 IMBALANCE_DEPTH = 3  # ... while the aggressive side shows less than this many times our order
+AGGRESSIVE = {"aggressive": True}
 
 
 def imbalanced(quantity: int, market: OrderMarket) -> bool:
@@ -20,24 +34,29 @@ def imbalanced(quantity: int, market: OrderMarket) -> bool:
     return crowded and market.aggressive_size < IMBALANCE_DEPTH * abs(quantity)
 
 
-class Best:
+class Best(Patient):
     """Passive limit first; then one way only, a limit that follows the far touch; then cancel."""
 
-    def first(self, quantity: int, market: OrderMarket) -> Send:
-        if market.short_of_time or imbalanced(quantity, market):
+    def first(self, wanted: Wanted, market: OrderMarket | None) -> Send | Decline:
+        if market is None:
+            return Decline("no bid and offer to choose a price from")
+        if market.short_of_time or imbalanced(wanted.quantity, market):
             return Send()
-        return Send(market.offside)
+        return Send(OrderType.LIMIT, market.offside)
 
-    def next(self, order: BrokerOrder, market: OrderMarket | None, now: datetime) -> Wait | Modify | Cancel:
+    def next(self, order: BrokerOrder, market: OrderMarket | None, now: datetime) -> Action:
         if timed_out(order, now):
             return Cancel("not filled in time")
-        if order.limit_price is None or market is None:
+        limit = current_limit(order)
+        if limit is None:
             return Wait()
-        limit = Decimal(str(order.algo_state.get("limit", order.limit_price)))
-        if order.algo_state.get("aggressive"):
+        aggressive = bool(order.algo_state.get("aggressive"))
+        if market is None:
+            return Wait("no bid and offer", {} if aggressive else AGGRESSIVE)
+        if aggressive:
             return Wait() if limit == market.side else Modify(market.side, "following the far touch")
         why = self._why_aggressive(order, market, limit, now)
-        return Modify(market.side, why) if why else Wait()
+        return Modify(market.side, why, AGGRESSIVE) if why else Wait()
 
     def _why_aggressive(self, order: BrokerOrder, market: OrderMarket, limit: Decimal, now: datetime) -> str:
         if (now - order.created_at).total_seconds() >= PASSIVE_SECONDS:

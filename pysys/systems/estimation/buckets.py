@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pysys.systems.daily import DateArray
-from pysys.systems.market_data import BoolArray, FloatArray, IntArray
+from pysys.systems.market_data import TIME_UNIT, BoolArray, FloatArray, IntArray, TimeArray
 from pysys.systems.smoothing import forward_fill
 
 BUCKETS_A_YEAR = {"D": 256.0, "W": 365.25 / 7.0, "M": 12.0}
@@ -72,26 +73,33 @@ class Buckets:
 class Table:
     """What is fitted on: a column for each asset, NaN for missing."""
 
-    dates: DateArray  # of the rows; non-decreasing, each as often as there are members
+    times: TimeArray  # of the rows, increasing; the members of one bucket are a microsecond apart
     values: FloatArray  # (row x asset)
     members: int  # instruments that stand on top of each other, 1 for a plain table
     a_year: float  # rows of one member in a year
 
 
-def plain_table(buckets: Buckets, values: FloatArray) -> Table:
-    """A table of one member. values: (bucket x asset). Rows before anything is there, and after, are left out."""
-    rows = np.flatnonzero(~np.isnan(values).all(axis=1))
-    inside = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
-    return Table(buckets.labels[inside], values[inside], 1, buckets.a_year)
+def plain_table(buckets: Buckets, values: FloatArray, inside: BoolArray) -> Table:
+    """A table of one member. values: (bucket x asset); inside: buckets of its history, the others are left out."""
+    rows = _history(inside)
+    return Table(buckets.labels[rows].astype(TIME_UNIT), values[rows], 1, buckets.a_year)
 
 
-def stacked_table(buckets: Buckets, values: FloatArray) -> Table:
-    """Several instruments on top of each other: each bucket once per instrument, in their order.
+def stacked_table(buckets: Buckets, codes: Sequence[str], values: FloatArray, inside: BoolArray) -> Table:
+    """Several instruments on top of each other: each bucket once per instrument, in the order of their codes.
 
-    values: (bucket x instrument x asset). Every instrument has a row in every bucket, missing outside its history.
+    values: (bucket x instrument x asset); inside: (bucket x instrument). Every instrument has a row in every bucket
+    from the first of any history to the last, missing outside its own.
     """
-    rows = np.flatnonzero(~np.isnan(values).all(axis=(1, 2)))
-    inside = slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)
+    rows = _history(np.logical_or.reduce(inside, axis=1))
     members, assets = values.shape[1:]
-    labels = np.repeat(buckets.labels[inside], members)
-    return Table(labels, values[inside].reshape(-1, assets), members, buckets.a_year)
+    by_code = np.argsort(np.array(codes))
+    known = np.where(inside[rows, :, None], values[rows], np.nan)[:, by_code]
+    apart = np.arange(members).astype("timedelta64[us]")
+    times = (buckets.labels[rows].astype(TIME_UNIT)[:, None] + apart).ravel()
+    return Table(times, known.reshape(-1, assets), members, buckets.a_year)
+
+
+def _history(inside: BoolArray) -> slice:
+    rows = np.flatnonzero(inside)
+    return slice(rows[0], rows[-1] + 1) if len(rows) else slice(0, 0)

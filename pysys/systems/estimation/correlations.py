@@ -28,17 +28,18 @@ def correlations_over_time(
     names: tuple[str, ...], table: Table, settings: CorrelationSettings
 ) -> CorrelationsOverTime | None:
     """Correlations of the columns of a table at the start of each period; None for a table without rows."""
-    if not len(table.dates):
+    if not len(table.times):
         return None
-    periods = fit_periods(table.dates[0], table.dates[-1], settings.date_method, settings.rollyears)
-    fits = [rows_of_fit(table.dates, period) for period in periods]
+    periods = fit_periods(table.times[0], table.times[-1], settings.date_method, settings.rollyears)
+    fits = [rows_of_fit(table.times, period) for period in periods]
     matrices = pair_correlations(
         table.values, fits, settings.span * table.members, settings.min_periods * table.members
     )
     present = ~np.isnan(table.values)
     for at, fit in enumerate(fits):
         if settings.cleaning:
-            matrices[at] = without_holes(matrices[at], present[fit.start : fit.stop].any(axis=0))
+            has_data = np.logical_or.reduce(present[fit.start : fit.stop], axis=0)
+            matrices[at] = without_holes(matrices[at], has_data)
         if settings.floor_at_zero:
             matrices[at] = np.where(matrices[at] < 0, 0.0, matrices[at])
         np.fill_diagonal(matrices[at], 1.0)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pysys.systems.daily import DateArray
 from pysys.systems.estimation.correlations import CorrelationsOverTime
 from pysys.systems.estimation.periods import period_of_days
 from pysys.systems.estimation.settings import MultiplierSettings
-from pysys.systems.daily import DateArray
 from pysys.systems.market_data import BoolArray, FloatArray
 from pysys.systems.smoothing import decay_of_span, ew_mean
 
@@ -36,14 +36,15 @@ def multiplier_over_time(
     """Smoothed multiplier of each day of `index`, NaN outside it. 1 before the first period.
 
     dates, index: of days. weights: smoothed, (date x asset) in the order of the correlations, NaN outside the index.
-    Each period's correlations meet the weights of its first day.
+    Each period's correlations meet the weights of its first day, or of its last when they are of the whole sample.
     """
     if correlations is None:
         return np.where(index, 1.0, np.nan)
     days = np.flatnonzero(index)
     level = np.ones(len(correlations.periods))
     for at, (period, correlation) in enumerate(zip(correlations.periods, correlations.matrices, strict=True)):
-        row = int(np.searchsorted(dates[days], period.start, side="right")) - 1
+        moment = period.end if period.in_sample else period.start
+        row = int(np.searchsorted(dates[days], moment, side="right")) - 1
         if row >= 0:
             now = np.nan_to_num(weights[days[row]], nan=0.0)
             level[at] = diversification_multiplier(now, correlation, settings.dm_max)

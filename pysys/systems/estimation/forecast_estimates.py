@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,25 +12,17 @@ from pysys.systems.backtest_config import BacktestConfig
 from pysys.systems.estimation.buckets import Buckets, Table, plain_table, stacked_table
 from pysys.systems.estimation.correlations import CorrelationsOverTime, correlations_over_time
 from pysys.systems.estimation.diversification import multiplier_over_time
-from pysys.systems.estimation.rule_returns import RuleReturns, daily_deviation, rule_returns, sharpe_of_costs
+from pysys.systems.estimation.estimates import ForecastEstimates
+from pysys.systems.estimation.net_returns import NetReturns, mean_of_present
+from pysys.systems.estimation.rule_returns import RuleReturns, rule_returns
 from pysys.systems.estimation.scalars import forecast_scalar
 from pysys.systems.estimation.settings import EstimationSettings
 from pysys.systems.estimation.weights import FittedWeights, fitted_weights
 from pysys.systems.forecasts import scaled_forecast, smoothed_weights
 from pysys.systems.market_data import FloatArray, InstrumentMeta
-from pysys.systems.raw_data import ROOT_OF_YEAR, Panel, RawData
+from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_costs import sr_cost_per_trade, sr_costs
-from pysys.systems.smoothing import divide, forward_fill
 from pysys.systems.stages import ForecastParameters
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ForecastEstimates:
-    """What was estimated about forecasts; empty where a fixed value was used."""
-
-    raw_weights: Mapping[str, FittedWeights] = field(default_factory=dict)  # by instrument, before smoothing
-    correlations: Mapping[str, CorrelationsOverTime] = field(default_factory=dict)  # of rules, by instrument
-    sr_costs: Mapping[str, FloatArray] = field(default_factory=dict)  # by rule: SR units a year, one per instrument
 
 
 def estimate_forecast_parameters(
@@ -85,7 +77,7 @@ def _sr_costs(
     groups = ["all"] * len(facts) if pooled else list(range(len(facts)))
     costs = sr_costs(scaled, per_trade, rolls, config.average_absolute_forecast, groups)
     if settings.forecast_cost.use_pooled_costs:
-        return {name: np.full_like(each, _mean_of_present(each)) for name, each in costs.items()}
+        return {name: np.full_like(each, mean_of_present(each)) for name, each in costs.items()}
     return costs
 
 
@@ -100,10 +92,8 @@ def _weights(
     """Weights of the rules of each instrument, before smoothing. Rules above a ceiling of costs get none."""
     names = tuple(scaled)
     buckets = Buckets.of(raw.grid.dates, settings.forecast_weight.frequency)
-    turnover = np.array(
-        [yearly_change(panel.values / config.average_absolute_forecast) for panel in scaled.values()]
-    ).T
-    tables = _NetReturns(buckets, returns, turnover, settings)
+    turnover = np.array([yearly_change(panel.values / config.average_absolute_forecast) for panel in scaled.values()]).T
+    tables = NetReturns(buckets, raw.codes, returns, turnover, settings)
     cost = np.array([costs[name] for name in names])  # (rule x instrument)
     found: dict[str, FittedWeights] = {}
     for column, code in enumerate(raw.codes):
@@ -111,7 +101,7 @@ def _weights(
         if not len(cheap):
             cheap = np.array([int(np.nanargmin(cost[:, column]))])
         table = tables.table_for(column)
-        chosen = Table(table.dates, table.values[:, cheap], table.members, table.a_year)
+        chosen = Table(table.times, table.values[:, cheap], table.members, table.a_year)
         fitted = fitted_weights(tuple(names[one] for one in cheap), chosen, settings.forecast_weight)
         if fitted is not None:
             too_dear = cost[cheap, column] > settings.forecast_post_ceiling_cost_SR
@@ -123,50 +113,6 @@ def _without(fitted: FittedWeights, too_dear: np.ndarray) -> FittedWeights:
     if not too_dear.any() or too_dear.all():
         return fitted
     return replace(fitted, weights=np.where(too_dear, 0.0, fitted.weights))
-
-
-class _NetReturns:
-    """Tables of net returns for fitting the weights of one instrument: its own, or of all with its own costs."""
-
-    def __init__(
-        self, buckets: Buckets, returns: RuleReturns, turnover: FloatArray, settings: EstimationSettings
-    ) -> None:
-        self._weight, self._cost = settings.forecast_weight, settings.forecast_cost
-        self._buckets = buckets
-        self._inside = buckets.within(returns.index)  # (bucket x instrument)
-        self._deviation = daily_deviation(returns.gross)  # (instrument x rule)
-        self._cost_sharpe = sharpe_of_costs(returns)  # (instrument x rule), negative
-        self._turnover = turnover  # (instrument x rule)
-        self._costs = buckets.sums(returns.costs)
-        gross = returns.gross
-        if self._weight.equalise_gross:
-            gross = _with_equal_sharpe(gross, self._deviation, self._weight.ann_target_SR)
-        self._gross = buckets.sums(gross)
-        self._days = buckets.sums((~np.isnan(gross)).astype(np.float64))
-
-    def table_for(self, column: int) -> Table:
-        """(row x rule); stacked over instruments when gross returns are pooled."""
-        if not self._weight.pool_gross_returns:
-            net = self._gross[:, column] + self._weight.cost_multiplier * self._costs[:, column]
-            return plain_table(self._buckets, np.where(self._inside[:, column, None], net, np.nan))
-        charge = self._cost_of(column) / ROOT_OF_YEAR * np.nan_to_num(self._deviation, nan=0.0)
-        net = self._gross + self._days * np.nan_to_num(charge, nan=0.0)
-        return stacked_table(self._buckets, np.where(self._inside[:, :, None], net, np.nan))
-
-    def _cost_of(self, column: int) -> FloatArray:
-        """SR units a year by rule, at the average turnover of the rule over instruments, times the multiplier."""
-        per_turnover = divide(self._cost_sharpe, self._turnover)
-        own = per_turnover[column]
-        if self._cost.use_pooled_costs:
-            own = np.array([_mean_of_present(rule) for rule in per_turnover.T])
-        average_turnover = np.array([_mean_of_present(rule) for rule in self._turnover.T])
-        return own * average_turnover * self._weight.cost_multiplier
-
-
-def _with_equal_sharpe(gross: FloatArray, deviation: FloatArray, target: float) -> FloatArray:
-    count = (~np.isnan(gross)).sum(axis=0).astype(np.float64)
-    mean = divide(np.nan_to_num(gross, nan=0.0).sum(axis=0), count)
-    return gross - mean + target / ROOT_OF_YEAR * deviation
 
 
 def _daily_weights(
@@ -194,13 +140,13 @@ def _correlations(
     values = np.stack([panel.values for panel in scaled.values()], axis=2)
     buckets = Buckets.of(raw.grid.dates, how.frequency)
     lasts = buckets.lasts(values, how.forward_fill)
-    lasts = np.where(buckets.within(index)[:, :, None], lasts, np.nan)
+    inside = buckets.within(index)
     names = tuple(scaled)
     if how.pool_instruments:
-        pooled = correlations_over_time(names, stacked_table(buckets, lasts), how)
+        pooled = correlations_over_time(names, stacked_table(buckets, raw.codes, lasts, inside), how)
         return {} if pooled is None else dict.fromkeys(raw.codes, pooled)
     each = {
-        code: correlations_over_time(names, plain_table(buckets, lasts[:, column]), how)
+        code: correlations_over_time(names, plain_table(buckets, lasts[:, column], inside[:, column]), how)
         for column, code in enumerate(raw.codes)
     }
     return {code: found for code, found in each.items() if found is not None}
@@ -226,8 +172,3 @@ def _multiplier(
         for column, code in enumerate(raw.codes)
     ]
     return np.column_stack(columns)
-
-
-def _mean_of_present(values: FloatArray) -> float:
-    present = values[~np.isnan(values)]
-    return float(present.mean()) if len(present) else float("nan")

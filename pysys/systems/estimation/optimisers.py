@@ -9,9 +9,10 @@ import numpy as np
 from pysys.systems.estimation.correlations import average_off_diagonal, without_holes
 from pysys.systems.estimation.handcraft import handcrafted_weights
 from pysys.systems.estimation.settings import WeightSettings
-from pysys.systems.market_data import FloatArray
+from pysys.systems.market_data import FloatArray, IntArray
 
 _AT_ZERO = 1e-12  # relative to the largest value
+_OWN_RISK = 1e-9  # share of variance nothing else has, so that two of the same asset have one answer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,7 @@ def optimised_weights(estimates: AssetEstimates, settings: WeightSettings) -> Fl
     return weights
 
 
-def _subset(estimates: AssetEstimates, known: FloatArray) -> AssetEstimates:
+def _subset(estimates: AssetEstimates, known: IntArray) -> AssetEstimates:
     correlation = estimates.correlation[np.ix_(known, known)]
     filled = without_holes(correlation, np.ones(len(known), dtype=bool))
     return AssetEstimates(estimates.mean[known], estimates.stdev[known], filled, estimates.years)
@@ -98,7 +99,8 @@ def highest_sharpe_weights(estimates: AssetEstimates) -> FloatArray:
         best = np.zeros(len(estimates.mean))
         best[int(np.argmax(estimates.sharpe))] = 1.0
         return best
-    covariance = estimates.correlation * np.outer(estimates.stdev, estimates.stdev)
+    correlation = estimates.correlation + _OWN_RISK * np.eye(len(estimates.mean))
+    covariance = correlation * np.outer(estimates.stdev, estimates.stdev)
     position = _nonnegative_minimum(covariance, estimates.mean)
     return position / position.sum()
 
@@ -110,22 +112,17 @@ def _nonnegative_minimum(covariance: FloatArray, mean: FloatArray) -> FloatArray
     small = _AT_ZERO * float(np.abs(mean).max())
     for _ in range(10 * len(mean)):
         gain = np.where(held, -np.inf, mean - covariance @ x)
-        entering = int(gain.argmax())
-        if gain[entering] <= small:
+        if gain.max() <= small:
             break
-        held[entering] = True
-        while True:
-            trial = np.zeros(len(mean))
-            inside = np.ix_(held, held)
-            trial[held] = np.linalg.lstsq(covariance[inside], mean[held], rcond=None)[0]
-            if (trial[held] > 0).all():
-                x = trial
+        held[int(gain.argmax())] = True
+        for _ in range(len(mean)):
+            best = np.zeros(len(mean))
+            best[held] = np.linalg.solve(covariance[np.ix_(held, held)], mean[held])
+            falling = held & (best <= 0)
+            if not falling.any():
+                x = best
                 break
-            falling = held & (trial <= 0)
-            room = x[falling] / (x[falling] - trial[falling])
-            x = x + float(room.min()) * (trial - x)
-            held &= x > _AT_ZERO * float(x.max(initial=0.0))
+            x = x + float((x[falling] / (x[falling] - best[falling])).min()) * (best - x)  # until the first is at 0
+            held &= x > _AT_ZERO * float(x.max())
             x[~held] = 0.0
-            if not held.any():
-                return x if x.any() else np.eye(len(mean))[entering]
     return x

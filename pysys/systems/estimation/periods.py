@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from pysys.systems.daily import DateArray
-from pysys.systems.market_data import IntArray
+from pysys.systems.market_data import IntArray, TimeArray
 
 DATE_METHODS = ("expanding", "rolling", "in_sample")
 DAYS_A_YEAR = 365  # between two fits
@@ -27,9 +28,13 @@ class FitPeriod:
     def has_data(self) -> bool:
         return bool(self.fit_end > self.fit_start)
 
+    @property
+    def in_sample(self) -> bool:
+        return bool(self.fit_end > self.start)
+
 
 class FitRows(NamedTuple):
-    """Rows of a table in one fit: [start, stop), and how many there are up to and including the day of the fit."""
+    """Rows of a table in one fit: [start, stop), and how many there are with the one at the moment of the fit."""
 
     start: int
     stop: int
@@ -37,7 +42,7 @@ class FitRows(NamedTuple):
 
 
 def fit_periods(first: np.datetime64, last: np.datetime64, method: str, rollyears: float) -> tuple[FitPeriod, ...]:
-    """Yearly fits on the data between two dates, both `datetime64[D]` and both with data.
+    """Yearly fits on the data between two moments, of the first and of the last row.
 
     Cut points go back from `last` in steps of 365 days. Until the second there is too little to fit on; from then
     on each fit sees everything before its cut point (`expanding`) or the last `rollyears` of it (`rolling`).
@@ -45,21 +50,21 @@ def fit_periods(first: np.datetime64, last: np.datetime64, method: str, rollyear
     """
     if method == "in_sample":
         return (FitPeriod(first, last + np.timedelta64(1, "D"), first, last),)
-    years = int((last - first).astype(int)) // DAYS_A_YEAR
+    years = int((last - first) / np.timedelta64(DAYS_A_YEAR, "D"))
     cuts = [last - np.timedelta64(DAYS_A_YEAR * back, "D") for back in range(years, -1, -1)]
     window = np.timedelta64(int(DAYS_A_YEAR * rollyears), "D") if method == "rolling" else last - first
-    later = [FitPeriod(max(first, cut - window), cut, cut, end) for cut, end in zip(cuts[1:], cuts[2:], strict=False)]
+    later = [FitPeriod(max(first, cut - window), cut, cut, end) for cut, end in pairwise(cuts[1:])]
     return (FitPeriod(first, first, first, cuts[1] if years else last), *later)
 
 
-def rows_of_fit(dates: DateArray, period: FitPeriod) -> FitRows:
-    """The rows of a table a fit may see. dates: of its rows, non-decreasing."""
-    start, stop = np.searchsorted(dates, [period.fit_start, period.fit_end], side="left")
-    until_fit = np.searchsorted(dates, period.fit_end, side="right")
+def rows_of_fit(times: TimeArray, period: FitPeriod) -> FitRows:
+    """The rows of a table a fit may see. times: of its rows, increasing."""
+    start, stop = np.searchsorted(times, [period.fit_start, period.fit_end], side="left")
+    until_fit = np.searchsorted(times, period.fit_end, side="right")
     return FitRows(int(start), int(stop), int(until_fit - start))
 
 
 def period_of_days(dates: DateArray, periods: tuple[FitPeriod, ...]) -> IntArray:
-    """Position of the period each day is in; -1 before the first. The last one has no end."""
+    """Position of the period the start of each day is in; -1 before the first. The last one has no end."""
     starts = np.array([one.start for one in periods])
     return np.searchsorted(starts, dates, side="right") - 1

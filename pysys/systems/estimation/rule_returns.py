@@ -35,7 +35,7 @@ def rule_returns(
 ) -> RuleReturns:
     """Results of trading every forecast with all capital: unrounded, unbuffered, filled a day later.
 
-    forecasts: scaled. sr_costs: by rule, SR units a year and instrument; they are charged day by day.
+    forecasts: scaled. sr_costs: by rule, SR units a year and instrument; they are charged for every day held.
     """
     point_size = np.array([one.point_size for one in facts])
     target = daily_cash_target(config.notional_trading_capital, config.percentage_vol_target)
@@ -48,7 +48,7 @@ def rule_returns(
         held = filled_positions(Panel(position, forecast.index))
         gross.append(gross_profit(held, raw.price.values, point_size, fx_rate))
         passed = years_since_last_row(raw.grid.dates, forecast.index)
-        begun = np.logical_or.accumulate(~np.isnan(position), axis=0)
+        begun = np.logical_or.accumulate(~np.isnan(held.values), axis=0)
         costs.append(np.where(begun, -sr_costs[name] * yearly_risk * passed * fx_rate, np.nan))
     return RuleReturns(
         gross=_without_zeros(np.stack(gross, axis=2)),
@@ -74,6 +74,11 @@ def daily_deviation(values: FloatArray) -> FloatArray:
     count = (~np.isnan(values)).sum(axis=0).astype(np.float64)
     distance = np.nan_to_num(values - _mean(values), nan=0.0)
     return np.sqrt(divide((distance * distance).sum(axis=0), np.where(count > 1, count - 1.0, np.nan)))
+
+
+def with_equal_sharpe(gross: FloatArray, sharpe: float) -> FloatArray:
+    """Daily returns moved so that each column, over all of its history, has the same yearly Sharpe ratio."""
+    return gross - _mean(gross) + sharpe / ROOT_OF_YEAR * daily_deviation(gross)
 
 
 def _mean(values: FloatArray) -> FloatArray:

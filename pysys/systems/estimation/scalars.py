@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from pysys.systems.asset_classes import median_of_present
 from pysys.systems.estimation.settings import ScalarSettings
 from pysys.systems.market_data import FloatArray
-from pysys.systems.asset_classes import median_of_present
 from pysys.systems.smoothing import divide, forward_fill, lag
 
 
 def forecast_scalar(raw: FloatArray, settings: ScalarSettings, average_absolute_forecast: float) -> FloatArray:
-    """Scalar of each day from the raw forecasts so far; (date x 1) when instruments are pooled, else (date x instrument).
+    """Scalar of each day from the raw forecasts so far: (date x 1) when instruments are pooled, else as `raw`.
 
     raw: (date x instrument), never exactly 0. Pooled, the size of a day is the median over instruments.
     Source: Carver, Systematic Trading (2015), appendix D.

@@ -13,6 +13,11 @@ from pysys.systems.estimation.periods import DATE_METHODS
 from pysys.systems.yaml_keys import YamlKeys
 
 WEIGHT_METHODS = ("handcraft", "shrinkage", "one_period", "equal_weights")
+_CORRELATION_FUNCTIONS = (
+    "pooled_correlation_estimator",
+    "correlation_over_time",
+    "correlation_over_time_for_returns",
+)
 ESTIMATION_SETTINGS = (
     "forecast_scalar_estimate",
     "forecast_correlation_estimate",
@@ -69,8 +74,8 @@ class CorrelationSettings:
     forward_fill: bool
 
     @classmethod
-    def read(cls, keys: YamlKeys, function: str, lookback: float, fill_key: str, pools: bool) -> CorrelationSettings:
-        keys.choice_of_function("func", function, (function,))
+    def read(cls, keys: YamlKeys, lookback: float, fill_key: str, pools: bool) -> CorrelationSettings:
+        keys.choice_of_function("func", _CORRELATION_FUNCTIONS[0], _CORRELATION_FUNCTIONS)
         return cls(
             pool_instruments=keys.flag("pool_instruments", True) if pools else False,
             frequency=keys.choice("frequency", "W", FREQUENCIES),
@@ -141,7 +146,7 @@ class WeightSettings:
         keys.choice_of_function("func", "genericOptimiser", ("genericOptimiser",))
         if keys.flag("apply_cost_weight", False):
             raise ConfigError(
-                f"{where}: apply_cost_weight: True is not supported; set it to False, costs count through cost_multiplier"
+                f"{where}: apply_cost_weight: True is not supported; set it to False (cost_multiplier does count)"
             )
         keys.number("monte_runs", 100, least=1.0)  # of a method that is not here; other files carry it along
         correlation = keys.table("correlation_estimate")
@@ -206,7 +211,6 @@ class EstimationSettings:
             forecast_scalar=ScalarSettings.read(tables["forecast_scalar_estimate"]),
             forecast_correlation=CorrelationSettings.read(
                 tables["forecast_correlation_estimate"],
-                "pooled_correlation_estimator",
                 250,
                 "forward_fill_data",
                 pools=True,
@@ -219,7 +223,6 @@ class EstimationSettings:
             forecast_post_ceiling_cost_SR=whole.number("forecast_post_ceiling_cost_SR", 999, least=0.0),
             instrument_correlation=CorrelationSettings.read(
                 tables["instrument_correlation_estimate"],
-                "correlation_over_time_for_returns",
                 25,
                 "forward_fill_price_index",
                 pools=False,

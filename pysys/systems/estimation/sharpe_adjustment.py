@@ -4,9 +4,8 @@ The difference was measured over a few years and is uncertain. For several quant
 best portfolio of two such assets is found; their average says how much weight the evidence justifies.
 Source: Carver, Systematic Trading (2015), ch. 4, and "Handcrafting" (qoppac.blogspot.com, 2018).
 
-The best of two is searched for numerically although it has a closed form (`best_weight_exactly`): the search stops
-within 0.001 of the highest Sharpe ratio's weight or so, weights of the established library contain that distance, and
-the same search from the same start gives the same weights.
+The best of two is searched for although it has a closed form. The search ends a little short of it, and so do the
+weights of the established library: the same search from the same start gives the same weights.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ _SUFFICIENT_DECREASE = 0.1
 _SHORTEST_CUT = 0.1  # of a step
 _MOST_CUTS = 10
 _MOST_STEPS = 100
+_SMALLEST_VARIANCE = 1e-12  # of opposites
 _CAUTION = 0.2  # share of the old curvature a step at least confirms
 
 
@@ -41,20 +41,13 @@ def weight_multiplier(relative_sharpe: FloatArray, average_correlation: float, y
     return np.where(np.sign(multiplier - 1.0) == np.sign(relative_sharpe), multiplier, 1.0)
 
 
-def best_weight_exactly(sharpe: FloatArray, other: float, correlation: float) -> FloatArray:
-    """Weight of the first of two assets in their long-only portfolio with the highest Sharpe ratio."""
-    first = np.maximum(sharpe - other * correlation, 0.0)
-    second = np.maximum(other - correlation * sharpe, 0.0)
-    return first / (first + second)
-
-
 def best_weight(sharpe: FloatArray, other: float, correlation: float) -> FloatArray:
-    """`best_weight_exactly` as sequential quadratic programming finds it from equal weights, to 1e-5.
+    """Weight of the first of two assets in their long-only portfolio with the highest Sharpe ratio, to 1e-5 of that.
 
     sharpe: of the first asset, many at once; other: of the second; both have the same deviation.
-    Along the line on which weights add up to 1 the method is one-dimensional: a step to the minimum of a parabola
-    with the slope found and the curvature estimated so far, kept within the weights allowed, and cut back until it
-    lowers the negative Sharpe ratio enough.
+    As sequential quadratic programming finds it from equal weights. Along the line on which weights add up to 1 the
+    method is one-dimensional: a step to the minimum of a parabola with the slope found and the curvature estimated so
+    far, kept within the weights allowed, and cut back until it lowers the negative Sharpe ratio enough.
     Source: Kraft, A software package for sequential quadratic programming, DFVLR-FB 88-28 (1988).
     """
     weight = np.full(len(sharpe), 0.5)
@@ -84,7 +77,7 @@ def _negative_sharpe(
     """Negative Sharpe ratio, and its slope when weight moves from the second asset to the first."""
     rest = 1.0 - weight
     mean = weight * sharpe + rest * other
-    variance = weight * weight + rest * rest + 2.0 * correlation * weight * rest
+    variance = np.maximum(weight * weight + rest * rest + 2.0 * correlation * weight * rest, _SMALLEST_VARIANCE)
     stdev = np.sqrt(variance)
     rising_variance = (1.0 - correlation) * (weight - rest)  # half of it
     return -mean / stdev, mean * rising_variance / (variance * stdev) - (sharpe - other) / stdev

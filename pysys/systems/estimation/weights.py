@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,22 +13,26 @@ from pysys.systems.estimation.cleaning import cleaned_weights
 from pysys.systems.estimation.correlations import without_holes
 from pysys.systems.estimation.moments import column_moments, pair_correlations
 from pysys.systems.estimation.optimisers import AssetEstimates, optimised_weights
-from pysys.systems.estimation.periods import FitPeriod, fit_periods, period_of_days, rows_of_fit
+from pysys.systems.estimation.periods import FitPeriod, FitRows, fit_periods, period_of_days, rows_of_fit
 from pysys.systems.estimation.settings import EstimateSettings, WeightSettings
 from pysys.systems.market_data import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FittedWeights:
-    """Weights of each period, (period x name); NaN in a period in which nothing could be fitted."""
+    """Weights of each period, (period x name), adding up to 1 or a little more.
+
+    NaN in a period in which nothing could be fitted.
+    """
 
     names: tuple[str, ...]
     periods: tuple[FitPeriod, ...]
     weights: FloatArray
 
     def as_of(self, dates: DateArray) -> FloatArray:
-        """Weights in use on each day, (date x name); those of the first period also before it."""
-        return self.weights[np.maximum(period_of_days(dates, self.periods), 0)]
+        """Weights in use on each day, (date x name); NaN before the first period."""
+        period = period_of_days(dates, self.periods)
+        return np.where(period[:, None] >= 0, self.weights[np.maximum(period, 0)], np.nan)
 
 
 def fitted_weights(names: tuple[str, ...], returns: Table, settings: WeightSettings) -> FittedWeights | None:
@@ -35,25 +40,28 @@ def fitted_weights(names: tuple[str, ...], returns: Table, settings: WeightSetti
 
     Until the first fit weights are equal. Ties are broken by name, so that the order of the columns does not matter.
     """
-    if not len(returns.dates):
+    if not len(returns.times):
         return None
     by_name = np.argsort(np.array(names))
     values = returns.values[:, by_name]
-    periods = fit_periods(returns.dates[0], returns.dates[-1], settings.date_method, settings.rollyears)
+    periods = fit_periods(returns.times[0], returns.times[-1], settings.date_method, settings.rollyears)
     weights = np.full((len(periods), len(names)), 1.0 / len(names))
     has_data = ~np.isnan(values)
-    fits = [rows_of_fit(returns.dates, period) for period in periods]
+    fits = [rows_of_fit(returns.times, period) for period in periods]
     for at, estimates in enumerate(_estimates(values, returns, fits, settings)):
         if not periods[at].has_data:
             continue
         raw = optimised_weights(estimates, settings)
         if settings.cleaning and not np.isnan(raw).all():
-            raw = cleaned_weights(raw, has_data[fits[at].start : fits[at].stop].any(axis=0))
+            in_window = np.logical_or.reduce(has_data[fits[at].start : fits[at].stop], axis=0)
+            raw = cleaned_weights(raw, in_window)
         weights[at, by_name] = raw
     return FittedWeights(names, periods, weights)
 
 
-def _estimates(values: FloatArray, table: Table, fits: list, settings: WeightSettings) -> list[AssetEstimates]:
+def _estimates(
+    values: FloatArray, table: Table, fits: Sequence[FitRows], settings: WeightSettings
+) -> list[AssetEstimates]:
     """What is known at the end of each fit; means and deviations a year."""
     mean = column_moments(values, fits, *_scaled(settings.mean, table.members)).mean
     stdev = column_moments(values, fits, *_scaled(settings.stdev, table.members)).stdev

@@ -365,6 +365,7 @@ def upgrade() -> None:
         sa.Column("order_type", sa.String(length=20), nullable=False),
         sa.Column("limit_price", sa.String(length=40), nullable=True),
         sa.Column("limit_contract", sa.String(length=8), nullable=True),
+        sa.Column("condition", sa.JSON(none_as_null=True), nullable=True),
         sa.Column("reference_price", sa.Double(), nullable=True),
         sa.Column("reference_contract", sa.String(length=8), nullable=True),
         sa.Column("reference_time", sa.DateTime(timezone=True), nullable=True),
@@ -379,6 +380,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=20), nullable=False),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("note", sa.Text(), nullable=False),
+        sa.Column("waits_for", sa.Text(), nullable=False),
         sa.Column("written_by", sa.String(length=60), nullable=False),
         sa.Column("run_id", sa.String(length=40), nullable=True),
         sa.CheckConstraint(

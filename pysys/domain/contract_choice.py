@@ -1,0 +1,69 @@
+"""Which contracts a trade in an instrument is done in, and in which order. Signed contracts.
+
+The same rules serve a spread: there a contract stands for the whole spread that starts at it, and positions are units.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pysys.domain.contracts import Contract
+from pysys.domain.roll_split import roll_state_split
+from pysys.domain.roll_states import RollState
+
+REDUCES, OPENS = 0, 1  # sequence: what opens waits for what reduces
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an instrument stands between two contracts, and what is held of it."""
+
+    state: RollState
+    priced: Contract
+    forward: Contract
+    positions: Mapping[Contract, int]  # orders being worked included; of every contract held
+
+    @property
+    def priced_position(self) -> int:
+        return self.positions.get(self.priced, 0)
+
+    @property
+    def total(self) -> int:
+        return sum(self.positions.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a trade that is done in one contract."""
+
+    contract: Contract
+    trade: int
+    sequence: int  # REDUCES or OPENS
+
+
+def choose_contracts(standing: Standing, trade: int) -> tuple[Part, ...]:
+    """The parts of `trade`; none while the roll state lets nothing through. Parts sum to the trade.
+
+    What is held on the other side is reduced first, the nearest contract first, and never through zero; what is left
+    opens in the priced contract, or while rolling in the forward one, once the reduction is done. A trade that brings
+    the sum to zero closes every contract, so no spread between months is left behind.
+    """
+    if roll_state_split(standing.state, standing.priced_position, trade) == (0, 0):
+        return ()
+    if trade == -standing.total and trade != 0:
+        return close_all(standing)
+    left = trade
+    parts = []
+    for contract, held in sorted(standing.positions.items()):
+        if held * left < 0:
+            reduced = -held if abs(held) < abs(left) else left
+            parts.append(Part(contract, reduced, REDUCES))
+            left -= reduced
+    if left:
+        rolling = standing.state not in (RollState.NO_ROLL, RollState.NO_OPEN)
+        parts.append(Part(standing.forward if rolling else standing.priced, left, OPENS if parts else REDUCES))
+    return tuple(parts)
+
+
+def close_all(standing: Standing) -> tuple[Part, ...]:
+    """Close every contract held, by itself."""
+    return tuple(Part(contract, -held, REDUCES) for contract, held in sorted(standing.positions.items()) if held)

@@ -1,0 +1,142 @@
+"""Spread instruments: several contracts traded as one, in units.
+
+Within one market (calendar spreads, butterflies) the legs are contracts along the market's chain and are sent to the
+broker as one order. Between markets each leg is an order of its own in its market. Prices are sum(ratio x leg price).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pysys.domain.contracts import Contract
+from pysys.domain.instruments import RollParameters, previous_in_cycle
+from pysys.domain.orders import ContractOrder, OrderLeg, lowest_terms
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadLeg:
+    """One leg: of which market, how far along its chain (0 is the priced contract), and contracts for one unit."""
+
+    instrument: str
+    ratio: int  # signed contracts for one unit bought
+    chain: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A spread instrument. Raises ValueError for legs that are no spread."""
+
+    code: str
+    legs: tuple[SpreadLeg, ...]
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.legs) <= 3:
+            raise ValueError(f"spread {self.code} has {len(self.legs)} legs; two or three can be traded")
+        if any(leg.ratio == 0 for leg in self.legs):
+            raise ValueError(f"spread {self.code} has a leg with ratio 0")
+        if self.legs[0].ratio < 0 or math.gcd(*(leg.ratio for leg in self.legs)) > 1:
+            raise ValueError(f"spread {self.code}: ratios in lowest terms, the first positive, as its price is stated")
+        if any(leg.chain < 0 for leg in self.legs):
+            raise ValueError(f"spread {self.code}: chain counts from 0, the priced contract")
+        if self.within_one_market:
+            places = [leg.chain for leg in self.legs]
+            if places != sorted(set(places)):
+                raise ValueError(f"spread {self.code}: legs must go along the chain, nearest first, got {places}")
+        elif len(self.markets) != len(self.legs):
+            raise ValueError(f"spread {self.code}: between markets every leg needs a market of its own")
+        elif any(leg.chain for leg in self.legs):
+            raise ValueError(f"spread {self.code}: between markets each leg rolls with its market; leave chain out")
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(leg.instrument for leg in self.legs))
+
+    @property
+    def within_one_market(self) -> bool:
+        return len(self.markets) == 1
+
+
+def legs_from(spread: Spread, start: Contract, rolls: RollParameters) -> dict[Contract, int]:
+    """Contracts of one unit of a spread within a market, when `start` is the market's priced contract."""
+    chain = [start]
+    while len(chain) <= spread.legs[-1].chain:
+        chain.append(rolls.next_held(chain[-1]))
+    return {chain[leg.chain]: leg.ratio for leg in spread.legs}
+
+
+def units_held(spread: Spread, held: Mapping[Contract, int], rolls: RollParameters) -> dict[Contract, int]:
+    """Units of a spread by the priced contract each goes back to, given the contracts held for it.
+
+    Raises ValueError when the contracts held are not whole units: a leg is missing, which only a person can judge.
+    """
+    left = {contract: quantity for contract, quantity in held.items() if quantity}
+    found: dict[Contract, int] = {}
+    while left:
+        nearest = min(left)
+        units, odd = divmod(left[nearest], spread.legs[0].ratio)
+        if odd or len(found) > len(held):
+            odds = ", ".join(f"{quantity:+d} {contract.date}" for contract, quantity in sorted(held.items()))
+            raise ValueError(f"{spread.code} holds {odds}: no whole number of spreads; trade the odd leg by hand")
+        start = nearest
+        for _ in range(spread.legs[0].chain):
+            start = previous_in_cycle(start, rolls.hold_cycle)
+        found[start] = units
+        for contract, ratio in legs_from(spread, start, rolls).items():
+            left[contract] = left.get(contract, 0) - units * ratio
+            if left[contract] == 0:
+                del left[contract]
+    return found
+
+
+def combined(*parts: tuple[Mapping[Contract, int], int]) -> tuple[OrderLeg, ...]:
+    """Legs of (contracts of one unit, units) added up, nearest first; contracts that cancel out are left away."""
+    total: dict[Contract, int] = {}
+    for legs, units in parts:
+        for contract, ratio in legs.items():
+            total[contract] = total.get(contract, 0) + ratio * units
+    return tuple(OrderLeg(contract, quantity) for contract, quantity in sorted(total.items()) if quantity)
+
+
+def units_filled(children: Sequence[ContractOrder]) -> int:
+    """Whole units filled of an order for a spread, signed: what the leg that lags behind allows.
+
+    Orders within a market each trade whole units and add up. Between markets each market is one leg, whatever its
+    contracts. The instrument order plays no part, because some of it may have been netted.
+    """
+    return sum(_whole_units(wanted, filled) for wanted, filled in _leg_totals(children))
+
+
+def unit_price(children: Sequence[ContractOrder]) -> float | None:
+    """Average price of one unit of a spread, from its legs' average prices; None until every leg has one."""
+    legs = [leg for child in children for leg in child.legs]
+    units = sum(lowest_terms(wanted)[1] for wanted, _ in _leg_totals(children))
+    prices = [leg.filled_price for leg in legs]
+    if units == 0 or any(price is None for price in prices):
+        return None
+    return sum(leg.trade * price for leg, price in zip(legs, prices, strict=True) if price is not None) / units
+
+
+def _leg_totals(children: Sequence[ContractOrder]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """(trades, fills) of the legs of each spread among the orders: one order is one, between markets all are one."""
+    if not any(child.inter_spread_order for child in children):
+        return [(tuple(leg.trade for leg in c.legs), tuple(leg.fill for leg in c.legs)) for c in children]
+    wanted: dict[str, int] = {}
+    filled: dict[str, int] = {}
+    for child in sorted(children, key=lambda child: child.id):  # the first leg's ratio is positive
+        for leg in child.legs:
+            wanted[child.instrument] = wanted.get(child.instrument, 0) + leg.trade
+            filled[child.instrument] = filled.get(child.instrument, 0) + leg.fill
+    return [(tuple(wanted.values()), tuple(filled.values()))]
+
+
+def _whole_units(wanted: tuple[int, ...], filled: tuple[int, ...]) -> int:
+    """Whole units of the lowest terms of `wanted` that `filled` covers, signed as wanted."""
+    ratios, units = lowest_terms(wanted)
+    sign = 1 if units > 0 else -1
+    return sign * max(
+        0,
+        min(
+            sign * fill // ratio if ratio > 0 else -sign * fill // -ratio
+            for fill, ratio in zip(filled, ratios, strict=True)
+        ),
+    )

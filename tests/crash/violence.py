@@ -1,0 +1,115 @@
+"""Killing: a child process does the work, dies, and the next one goes on."""
+
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.crash import invariants, scenario
+
+DIED = 9  # exit code of a process that ended itself at the chosen call
+
+
+def in_child(work: Callable[[], None]) -> int:
+    """Run `work` in a forked process; its pid. Nothing is shared but files."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 1
+    try:
+        work()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def exit_code(pid: int) -> int:
+    """Wait for a child; minus the signal when it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def check(folder: Path, *, finished: bool = False) -> None:
+    """Check the invariants in a process of its own. Raises AssertionError with what it printed above."""
+
+    def look() -> None:
+        desk = scenario.open_desk(folder)
+        facts = invariants.recover_and_check(desk, finished=finished)
+        (folder / "facts.json").write_text(scenario.describe(facts))
+        scenario.close(desk)
+
+    code = exit_code(in_child(look))
+    assert code == 0, f"the ledger does not hold in {folder} (exit {code}); the traceback is above"
+
+
+def kill_at_random(folder: Path, *, seed: int, orders: int, kills: int, longest: float) -> int:
+    """Start the work and kill it, again and again, then let it end; how many kills hit a living process."""
+    chance = random.Random(seed)
+    scenario.build(folder)
+    hits = 0
+    while hits < kills:
+        pid = in_child(lambda: scenario.work(folder, seed, orders))
+        time.sleep(chance.uniform(0.01, longest))
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            assert os.waitstatus_to_exitcode(status) == 0
+            break
+        os.kill(pid, signal.SIGKILL)
+        assert exit_code(pid) == -signal.SIGKILL
+        hits += 1
+        check(folder)
+    assert exit_code(in_child(lambda: scenario.work(folder, seed, orders))) == 0
+    check(folder, finished=True)
+    return hits
+
+
+def die_at_call(folder: Path, calls: "Calls", number: int, *, seed: int, orders: int, after: bool) -> bool:
+    """Work until the n-th commit or broker call, die right before or after it, then start again and finish.
+
+    False when there were fewer calls than that.
+    """
+    scenario.build(folder)
+
+    def work() -> None:
+        calls.arm(number, after=after)
+        scenario.work(folder, seed, orders)
+
+    code = exit_code(in_child(work))
+    assert code in (0, DIED)
+    check(folder)
+    assert exit_code(in_child(lambda: scenario.work(folder, seed, orders))) == 0
+    check(folder, finished=True)
+    return code == DIED
+
+
+class Calls:
+    """Counts calls of some methods in this process, and ends the process at one of them."""
+
+    def __init__(self, *methods: tuple[type, str]) -> None:
+        self._methods = methods
+        self._count = 0
+
+    def arm(self, number: int, *, after: bool) -> None:
+        """End this process right before (or after) the call with that number, counted from 1."""
+        for owner, name in self._methods:
+            setattr(owner, name, self._wrapped(getattr(owner, name), number, after))
+
+    def _wrapped(self, method: Callable, number: int, after: bool) -> Callable:
+        def call(*arguments, **named):
+            self._count += 1
+            mine = self._count
+            if mine == number and not after:
+                os._exit(DIED)
+            result = method(*arguments, **named)
+            if mine == number:
+                os._exit(DIED)
+            return result
+
+        return call

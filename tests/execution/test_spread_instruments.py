@@ -1,0 +1,193 @@
+"""Spreads traded as instruments of their own: one order within a market, one order a leg between markets."""
+
+from decimal import Decimal
+
+import pytest
+
+from pysys.domain.conditions import Condition
+from pysys.domain.errors import ConfigError
+from pysys.domain.instruments import Instrument
+from pysys.domain.roll_states import RollState
+from pysys.domain.targets import SpreadTarget
+from pysys.execution.generation import generate_orders
+from pysys.execution.roll_views import roll_view
+from pysys.execution.spread_book import outright_positions
+from tests.broker import paper_world as world
+from tests.execution import stack
+
+APR, JUN, AUG = "20240400", "20240600", "20240800"
+SPREADS = {
+    "GOLD_CAL": {"legs": [{"instrument": "GOLD", "ratio": 1}, {"instrument": "GOLD", "ratio": -1, "chain": 1}]},
+    "BUND_GOLD": {"legs": [{"instrument": "BUND", "ratio": 3}, {"instrument": "GOLD", "ratio": -1}]},
+}
+
+
+@pytest.fixture
+def spreads(trading_on_sqlite):
+    """A desk that also trades a calendar spread of gold, and bund against gold."""
+    trading = trading_on_sqlite
+    stack.configure(trading, spread_instruments=SPREADS)
+    with trading.desk.store.write() as unit:
+        for code in SPREADS:
+            unit.markets.put_instrument(Instrument(code, "", "USD", 100.0, "Spread", tick_size=0.1))
+        unit.commit()
+    return trading
+
+
+def units(trading, instrument: str = "GOLD_CAL") -> dict[str, int]:
+    with trading.desk.store.read() as unit:
+        view = roll_view(unit, trading.desk.config, instrument)
+    return {contract.date: held for contract, held in view.standing.positions.items()}
+
+
+def test_a_calendar_spread_is_one_order_of_two_legs_filled_in_units(spreads):
+    bought = spreads.order("GOLD_CAL", 2)
+
+    spreads.work(hours=3)
+
+    assert stack.traded(spreads, bought) == [((APR, 2), (JUN, -2))]
+    assert spreads.positions() == spreads.broker_positions() == {"GOLD/20240400": 2, "GOLD/20240600": -2}
+    assert spreads.strategy_positions() == {("trend", "GOLD_CAL"): 2}
+    order = stack.order(spreads, bought)
+    with spreads.desk.store.read() as unit:
+        legs = [leg for child in unit.orders.children([bought])[bought] for leg in child.legs]
+    assert order.fill == 2
+    assert order.filled_price == pytest.approx(legs[0].filled_price - legs[1].filled_price)
+
+
+def test_what_is_held_for_a_spread_is_no_position_of_its_market(spreads):
+    spreads.order("GOLD_CAL", 2)
+    spreads.order("GOLD", 1, strategy="carry")
+    spreads.work(hours=3)
+
+    with spreads.desk.store.read() as unit:
+        assert outright_positions(unit, spreads.desk.config, "GOLD") == {world.GOLD_APR: 1}
+    turned = spreads.order("GOLD", -2, strategy="carry")
+    stack.spawn(spreads)
+    assert stack.traded(spreads, turned) == [((APR, -1),), ((APR, -1),)]
+
+
+def test_a_passive_roll_of_the_market_closes_the_old_spread_and_opens_the_next(spreads):
+    spreads.order("GOLD_CAL", 1)
+    spreads.work(hours=2)
+    spreads.roll_state("GOLD", RollState.PASSIVE)
+
+    turned = stack.place(spreads, "GOLD_CAL", -3)
+    stack.spawn(spreads)
+
+    assert stack.traded(spreads, turned) == [((APR, -1), (JUN, 1)), ((JUN, -2), (AUG, 2))]
+    assert [child.sequence for child in stack.children(spreads, turned)] == [0, 1]
+
+
+def test_a_forced_roll_moves_market_and_spread_each_in_its_own_order(spreads):
+    spreads.order("GOLD_CAL", 1)
+    spreads.order("GOLD", 2, strategy="carry")
+    spreads.work(hours=3)
+    spreads.roll_state("GOLD", RollState.FORCE)
+
+    assert stack.roll(spreads) == 2
+    rolls = {each.instrument: stack.traded(spreads, each.id) for each in stack.stack(spreads)}
+
+    assert rolls == {"GOLD": [((APR, -2), (JUN, 2))], "GOLD_CAL": [((APR, -1), (JUN, 2), (AUG, -1))]}
+    assert stack.roll(spreads) == 0
+
+
+def test_close_takes_a_spread_off_as_a_spread(spreads):
+    spreads.order("GOLD_CAL", 2)
+    spreads.work(hours=3)
+    spreads.roll_state("GOLD", RollState.CLOSE)
+
+    spreads.work(hours=3)
+
+    assert (spreads.positions(), spreads.strategy_positions()) == ({}, {})
+    assert units(spreads) == {}
+
+
+def test_between_markets_each_leg_is_an_order_and_the_family_completes_when_all_are_filled(spreads):
+    bought = spreads.order("BUND_GOLD", 2)
+
+    spreads.work(hours=4)
+
+    assert stack.traded(spreads, bought) == [(("20240300", 6),), ((APR, -2),)]
+    assert all(child.inter_spread_order for child in stack.children(spreads, bought))
+    assert {child.instrument for child in stack.children(spreads, bought)} == {"BUND", "GOLD"}
+    assert spreads.positions() == spreads.broker_positions() == {"BUND/20240300": 6, "GOLD/20240400": -2}
+    assert spreads.strategy_positions() == {("trend", "BUND_GOLD"): 2}
+    order = stack.order(spreads, bought)
+    legs = {child.instrument: child.legs[0].filled_price for child in stack.children(spreads, bought)}
+    assert order.fill == 2 and order.id not in [each.id for each in stack.stack(spreads)]
+    assert order.filled_price == pytest.approx(3 * legs["BUND"] - legs["GOLD"])
+
+
+def test_legs_between_markets_roll_with_their_markets(spreads):
+    spreads.order("BUND_GOLD", -1)
+    spreads.work(hours=3)
+    spreads.roll_state("GOLD", RollState.FORCE)
+
+    spreads.work(hours=3)
+
+    assert spreads.positions() == {"BUND/20240300": -3, "GOLD/20240600": 1}
+    assert spreads.strategy_positions() == {("trend", "BUND_GOLD"): -1}
+
+
+def test_a_spread_waits_while_a_market_of_its_legs_is_taken_and_says_so(spreads):
+    stack.hold(spreads, {world.GOLD_APR: 2})
+    spreads.roll_state("GOLD", RollState.FORCE_OUTRIGHT)
+    stack.roll(spreads)
+    (rolling,) = stack.stack(spreads)
+    waiting = stack.place(spreads, "BUND_GOLD", -1)
+
+    stack.spawn(spreads)
+
+    assert stack.children(spreads, waiting) == []
+    assert stack.order(spreads, waiting).waits_for == f"after roll order {rolling.id} in GOLD"
+
+
+def test_a_spread_target_is_ordered_in_units_at_its_spread_price(spreads):
+    now = spreads.desk.clock.now()
+    stack.want(spreads, SpreadTarget("trend", "GOLD_CAL", now, 1.6, 2.4, (APR, JUN), -20.0, now))
+
+    (decision,) = generate_orders(spreads.desk, ["trend"]).decisions
+    stack.spawn(spreads)
+
+    (order,) = stack.stack(spreads)
+    assert (decision.trade, order.reference_price, order.reference_contract) == (2, -20.0, APR)
+    assert stack.children(spreads, order.id)[0].reference_price == -20.0
+
+
+def test_strategies_net_in_units_and_a_limit_on_a_spread_is_a_spread_price(spreads):
+    now = spreads.desk.clock.now()
+    terms = {"reference_price": -20.0, "reference_contract": APR, "reference_time": now}
+    stack.place(spreads, "GOLD_CAL", 3, **terms)
+    stack.place(spreads, "GOLD_CAL", -1, "carry")
+    limited = stack.place(spreads, "GOLD_CAL", 1, order_type="limit", limit_price=Decimal("-19.95"), limit_contract=APR)
+
+    stack.spawn(spreads)
+
+    assert spreads.strategy_positions() == {("trend", "GOLD_CAL"): 1, ("carry", "GOLD_CAL"): -1}
+    assert spreads.positions() == {}
+    assert stack.children(spreads, limited)[0].limit_price == Decimal("-20")  # down to the tick, for a buyer
+
+
+def test_a_limit_between_markets_and_an_unknown_spread_price_wait(spreads):
+    limited = stack.place(
+        spreads, "BUND_GOLD", 1, order_type="limit", limit_price=Decimal("-1700"), limit_contract="20240300"
+    )
+    conditional = stack.place(spreads, "GOLD_CAL", 1, condition=Condition("below", -10.0, APR))
+
+    spreads.work(minutes=5)
+
+    assert (
+        stack.order(spreads, limited).waits_for
+        == "a limit on a spread between markets cannot be shared out among its legs"
+    )
+    assert stack.order(spreads, conditional).fill == 1  # the spread stands near -20
+
+
+def test_spreads_that_are_none_are_a_mistake_in_configuration(spreads):
+    stack.configure(spreads, spread_instruments={"GOLD_CAL": {"legs": [{"instrument": "GOLD", "ratio": 1}]}})
+    with (
+        pytest.raises(ConfigError, match=r"spread_instruments.GOLD_CAL: spread GOLD_CAL has 1 legs"),
+        spreads.desk.store.read() as unit,
+    ):
+        roll_view(unit, spreads.desk.config, "GOLD_CAL")
