@@ -59,19 +59,31 @@ def ask_since(unit: UnitOfWork, now: datetime) -> datetime | None:
     feeless = unit.positions.oldest_fill_without_commission(now - FEES_AGAIN)
     if feeless is not None:
         moments.append(feeless)
-    moments += [order.created_at for order in unit.orders.active_broker_orders()]
+    working = unit.orders.oldest_active_broker_order()
+    if working is not None:
+        moments.append(working)
     return min(moments)
 
 
-def record_fills(store: Store, fills: Sequence[Fill], now: datetime) -> list[Fill]:
+def record_fills(
+    store: Store, fills: Sequence[Fill], now: datetime, settled: set[tuple[str, str]] | None = None
+) -> list[Fill]:
     """Land fills that are not known yet, each with the positions it moves, in one transaction; the new ones.
 
     A fill heard again changes nothing, unless it now has the commission it lacked. What a person should know of is
     logged as critical, once: with the fill that brought it.
+
+    settled: the caller's memory of executions, (broker, execution id), that are booked with their commission; it is
+    added to, and spares the question to the store.
     """
+    known = set() if settled is None else settled
+    news = [fill for fill in fills if (fill.broker, fill.execution_id) not in known]
+    if not news:
+        return []
     with store.read() as unit:
-        settled = unit.positions.settled_executions(fills)
-    news = [fill for fill in fills if (fill.broker, fill.execution_id) not in settled]
+        told = unit.positions.settled_executions(news)
+    known |= {(f.broker, f.execution_id) for f in news if f.commission is not None} & told
+    news = [fill for fill in news if (fill.broker, fill.execution_id) not in told]
     if not news:
         return []
     with store.write() as unit:
@@ -175,43 +187,52 @@ def _move(unit: UnitOfWork, order: BrokerOrder | None, fill: Fill, fill_id: int)
 
 
 def _fill_contract_order(unit: UnitOfWork, order: ContractOrder, fill: Fill) -> ContractOrder:
-    legs = []
-    for number, leg in enumerate(order.legs):
-        if leg.contract == fill.contract:
-            price = blended(leg.fill, leg.filled_price, fill.quantity, fill.price)
-            leg = replace(leg, fill=leg.fill + fill.quantity, filled_price=price)
-            unit.orders.fill_contract_leg(order, number, leg.fill, price, fill.filled_at)
-        legs.append(leg)
-    unit.orders.set_contract_price(order.id, price_of(legs))
-    filled = replace(order, legs=tuple(legs))
+    changed = {
+        number: replace(
+            leg,
+            fill=leg.fill + fill.quantity,
+            filled_price=blended(leg.fill, leg.filled_price, fill.quantity, fill.price),
+        )
+        for number, leg in enumerate(order.legs)
+        if leg.contract == fill.contract
+    }
+    filled = replace(order, legs=tuple(changed.get(number, leg) for number, leg in enumerate(order.legs)))
+    unit.orders.fill_contract_order(order.id, changed, price_of(filled.legs), fill.filled_at)
     if filled.is_filled:
         unit.orders.complete_late(filled)
     return filled
 
 
 def _update_broker_order(unit: UnitOfWork, order: BrokerOrder) -> BrokerOrder:
-    """Set legs, average price and commission of a broker order from its fills; the order as it is now."""
+    """Set legs, average price, commission and state of a broker order from its fills; the order as it is now.
+
+    One that is filled whole is settled, whatever the broker says of its status.
+    """
     rows = unit.positions.fills_of_order(order.id)
     gone = {row.reverses for row in rows if row.reverses is not None}
-    standing = [row for row in rows if row.reverses is None and row.execution_id not in gone]
-    legs = []
+    changed: dict[int, OrderLeg] = {}
     for number, leg in enumerate(order.legs):
         own = [row for row in rows if (row.instrument, row.contract) == (leg.contract.instrument, leg.contract.date)]
-        filled = sum(row.quantity for row in own)
-        price = average_price((row.quantity, row.price) for row in standing if row in own)
-        if (filled, price) != (leg.fill, leg.filled_price):
-            unit.orders.fill_broker_leg(order, number, filled, price, max(row.filled_at for row in own))
-        legs.append(replace(leg, fill=filled, filled_price=price))
-    known = [row.commission for row in rows if row.commission is not None]
-    complete = len(known) == len(rows) and rows
-    currency = next((row.commission_currency for row in rows if row.commission_currency), None)
-    unit.orders.set_broker_totals(order.id, price_of(legs), sum(known) if complete else None, currency)
-    after = replace(order, legs=tuple(legs))
+        standing = [row for row in own if row.reverses is None and row.execution_id not in gone]
+        price = average_price((row.quantity, row.price) for row in standing)
+        now = replace(leg, fill=sum(row.quantity for row in own), filled_price=price)
+        if now != leg:
+            changed[number] = now
+    after = replace(order, legs=tuple(changed.get(number, leg) for number, leg in enumerate(order.legs)))
     event = BrokerEvent.FILLED if after.is_filled else BrokerEvent.BUSTED if order.is_filled else None
-    status = order.status if event is None else apply_to_broker_order(order.status, event)
-    if status is not order.status or after.is_filled:
-        unit.orders.update_broker_order(order.id, status=status, active=False)
-    return replace(after, status=status)
+    if event is not None:
+        after = replace(after, status=apply_to_broker_order(order.status, event))
+    known = [row.commission for row in rows if row.commission is not None]
+    unit.orders.fill_broker_order(
+        after,
+        changed,
+        price=price_of(after.legs),
+        commission=sum(known) if len(known) == len(rows) else None,
+        currency=next((row.commission_currency for row in rows if row.commission_currency), None),
+        at=max(row.filled_at for row in rows),
+        active=not after.is_filled,
+    )
+    return after
 
 
 def family_units(family: InstrumentOrder, children: Sequence[ContractOrder]) -> int:

@@ -88,3 +88,11 @@ def check_contract(desk: Desk, contract: Contract) -> bool:
                 unit.restrictions.lock(instrument.code, IDENTITY, at=desk.clock.now(), who="identity check", why=wrong)
             unit.commit()
     return wrong is None
+
+
+def check_locked_again(desk: Desk) -> None:
+    """Compare every contract an instrument is locked for once more: it may have been put right since."""
+    with desk.store.read() as unit:
+        locks = [lock for lock in unit.restrictions.locks() if lock.owner == IDENTITY]
+    for lock in locks:
+        check_contract(desk, Contract(lock.instrument, lock.why.partition(":")[0]))

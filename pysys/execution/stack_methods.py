@@ -18,7 +18,7 @@ from pysys.execution.broker_orders import OpenMarket, create_broker_orders, work
 from pysys.execution.completion import complete_orders
 from pysys.execution.fates import resolve_fates
 from pysys.execution.fills import ask_since, record_fills
-from pysys.execution.identity import check_contract
+from pysys.execution.identity import check_contract, check_locked_again
 from pysys.execution.lease import LeaseLost
 from pysys.execution.not_sent import Retries
 from pysys.execution.reconciliation import Reconciler
@@ -149,6 +149,7 @@ class StackHandler:
         self._instruments: dict[str, Patience] = {}
         self._retries = Retries()
         self._checked: set[Contract] = set()
+        self._booked: set[tuple[str, str]] = set()  # executions nothing is left to learn of
         self._just_filled: set[str] = set()
         self._in_touch = False  # everything open or intended has been asked about, and nothing failed since
         self._strangers_sought: datetime | None = None
@@ -205,7 +206,7 @@ class StackHandler:
             since = ask_since(unit, desk.clock.now())
         fills = desk.broker.fills_since(since)
         try:
-            return record_fills(desk.store, fills, desk.clock.now())
+            return record_fills(desk.store, fills, desk.clock.now(), self._booked)
         except (BrokerUnavailable, LeaseLost):
             raise
         except Exception:
@@ -221,6 +222,8 @@ class StackHandler:
     def check_external_position_break(self) -> int:
         """Compare positions with the broker's; lock what differs, unlock what agrees again."""
         now = self.desk.clock.now()
+        if self._strangers_sought is None:
+            check_locked_again(self.desk)
         findings = self.reconciler.compare(self._just_filled)
         self._just_filled = set()
         self.result.breaks = dict(findings.breaks)

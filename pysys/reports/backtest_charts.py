@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from pysys.reports.figures import GAIN, LOSS, NEUTRAL, bars, new_axes
+from pysys.systems.attribution import rule_account, rule_account_by_instrument
 from pysys.systems.backtest_result import BacktestResult
 
 _SHOWN = ("ann_mean", "ann_std", "sharpe", "sortino", "skew", "worst_drawdown", "avg_drawdown", "hitrate")
@@ -16,7 +17,7 @@ _DAYS_A_YEAR = 256
 def statistics_table(result: BacktestResult) -> pd.DataFrame:
     """Statistics of the portfolio's daily returns, gross, of costs and net. Means and deviations in % a year."""
     table = pd.DataFrame(result.stats)
-    return table.loc[[name for name in _SHOWN if name in table.index]].rename(
+    return table.loc[[name for name in _SHOWN if name in table.index]].round(3).rename(
         index={
             "ann_mean": "mean, % a year",
             "ann_std": "standard deviation, % a year",
@@ -110,3 +111,64 @@ def positions(result: BacktestResult, instrument: str) -> Figure:
 
 def _recent(series: pd.Series) -> pd.Series:
     return series.iloc[-_YEARS * _DAYS_A_YEAR :]
+
+
+# --- one rule ---
+
+
+def rule_table(result: BacktestResult, rule: str) -> pd.DataFrame:
+    """One rule by market: forecasts, turnover, cost and what trading it alone would have earned."""
+    alone = rule_account_by_instrument(result, rule)
+    rows = {}
+    for column, (code, stats) in enumerate(result.instrument_stats.items()):
+        forecast = result.values(f"fc_{rule}")[:, column]
+        present = forecast[~np.isnan(forecast)]
+        net = 100 * alone[code].net / result.config.notional_trading_capital
+        deviation = float(np.nanstd(net)) * np.sqrt(_DAYS_A_YEAR)
+        rows[code] = {
+            "latest forecast": present[-1] if len(present) else np.nan,
+            "mean |forecast|": float(np.abs(present).mean()) if len(present) else np.nan,
+            "at the cap, % of days": 100 * float((np.abs(present) >= result.config.forecast_cap).mean())
+            if len(present)
+            else np.nan,
+            "turnover, times a year": float(np.abs(np.diff(present)).mean()) * _DAYS_A_YEAR / 10
+            if len(present) > 1
+            else np.nan,
+            "cost, Sharpe ratio": stats[f"sr_cost_{rule}"],
+            "net, % of capital a year": float(np.nanmean(net)) * _DAYS_A_YEAR,
+            "net Sharpe ratio": float(np.nanmean(net)) * _DAYS_A_YEAR / deviation if deviation > 0 else np.nan,
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("instrument").round(3)
+
+
+def forecast_distribution(result: BacktestResult, rule: str) -> Figure:
+    """How often the scaled and capped forecast takes each value, all markets together."""
+    values = result.values(f"fc_{rule}").ravel()
+    present = values[~np.isnan(values)]
+    figure, axes = new_axes(9, 2.8, f"Forecasts of {rule}, all markets")
+    axes.hist(present, bins=81, range=(-result.config.forecast_cap, result.config.forecast_cap), color=GAIN)
+    axes.axvline(0, color=NEUTRAL, linewidth=0.8)
+    axes.set_xlabel("Forecast, 10 is average")
+    axes.set_ylabel("Days")
+    return figure
+
+
+def rule_account_curve(result: BacktestResult, rule: str) -> Figure:
+    """Cumulated return of trading the rule alone with the portfolio's weights."""
+    alone = rule_account(result, rule)
+    scale = 100 / result.config.notional_trading_capital
+    figure, axes = new_axes(9, 3.2, f"{rule} alone, fixed capital")
+    dates = result.portfolio.index
+    axes.plot(dates, np.nancumsum(alone.gross) * scale, color=NEUTRAL, linestyle="--", linewidth=1, label="gross")
+    axes.plot(dates, np.cumsum(alone.net) * scale, color=GAIN, linewidth=1.5, label="net of costs")
+    axes.set_xlabel("Date")
+    axes.set_ylabel("Cumulated return, % of capital")
+    axes.legend(frameon=False)
+    return figure
+
+
+def position_differences(differences: pd.DataFrame) -> Figure:
+    """Contracts by which two configurations differ today, by instrument."""
+    changed = differences.loc[differences["difference"].abs() > 0, "difference"]
+    values = {str(code): float(value) for code, value in changed.items()}
+    return bars(values, title="Second less first, today", xlabel="Contracts", ylabel="Instrument")

@@ -187,14 +187,14 @@ class Orders(Repository):
         query = select(parent.id).where(parent.active, ~unfilled.exists()).limit(1)
         return self.connection.execute(query).first() is not None
 
-    def fill_contract_leg(self, order: ContractOrder, leg: int, fill: int, price: float | None, at: datetime) -> None:
-        """Set the total filled and the average price of one leg."""
-        self._fill_leg(contract_order_legs, order.id, leg, fill, price)
-        self.connection.execute(update(contract_orders).where(contract_orders.c.id == order.id).values(filled_at=at))
-
-    def set_contract_price(self, order_id: int, price: float | None) -> None:
+    def fill_contract_order(
+        self, order_id: int, legs: Mapping[int, OrderLeg], price: float | None, at: datetime
+    ) -> None:
+        """Set what is filled of these legs, by number, the average price of the order and the time of its last fill."""
+        for number, leg in legs.items():
+            self._fill_leg(contract_order_legs, order_id, number, leg.fill, leg.filled_price)
         self.connection.execute(
-            update(contract_orders).where(contract_orders.c.id == order_id).values(filled_price=price)
+            update(contract_orders).where(contract_orders.c.id == order_id).values(filled_price=price, filled_at=at)
         )
 
     def complete_late(self, order: ContractOrder) -> None:
@@ -237,12 +237,19 @@ class Orders(Repository):
         """(broker orders, rejected ones among them, when the last was written) that ended since the last fill without
         one, by contract order; those without any are absent.
         """
-        table, other = broker_orders.c, broker_orders.alias().c
-        filled = select(func.coalesce(func.max(other.id), 0))
-        last_filled = filled.where(other.parent_id == table.parent_id, other.filled_at.is_not(None)).scalar_subquery()
+        table = broker_orders.c
+        filled = (
+            select(table.parent_id, func.max(table.id).label("last"))
+            .where(table.parent_id.in_(order_ids), table.filled_at.is_not(None))
+            .group_by(table.parent_id)
+            .subquery()
+        )
+        ended = func.sum(case((table.active, 0), else_=1))
         rejected = func.sum(case((table.status == BrokerOrderStatus.REJECTED.value, 1), else_=0))
-        query = select(table.parent_id, func.count(), rejected, func.max(table.created_at)).where(
-            table.parent_id.in_(order_ids), ~table.active, table.id > last_filled
+        query = (
+            select(table.parent_id, ended, rejected, func.max(table.created_at))
+            .join_from(broker_orders, filled, filled.c.parent_id == table.parent_id, isouter=True)
+            .where(table.parent_id.in_(order_ids), table.id > func.coalesce(filled.c.last, 0))
         )
         rows = self.connection.execute(query.group_by(table.parent_id))
         return {row[0]: (int(row[1]), int(row[2]), row[3]) for row in rows}
@@ -327,19 +334,38 @@ class Orders(Repository):
         if given:
             self.connection.execute(update(broker_orders).where(table.id == order_id).values(**given))
 
-    def fill_broker_leg(self, order: BrokerOrder, leg: int, fill: int, price: float | None, at: datetime) -> None:
-        self._fill_leg(broker_order_legs, order.id, leg, fill, price)
-        self.connection.execute(update(broker_orders).where(broker_orders.c.id == order.id).values(filled_at=at))
-
-    def set_broker_totals(
-        self, order_id: int, price: float | None, commission: float | None, currency: str | None
+    def fill_broker_order(
+        self,
+        order: BrokerOrder,
+        legs: Mapping[int, OrderLeg],
+        *,
+        price: float | None,
+        commission: float | None,
+        currency: str | None,
+        at: datetime,
+        active: bool,
     ) -> None:
-        """Average filled price, and the commission reported so far (None until it is)."""
-        self.connection.execute(
-            update(broker_orders)
-            .where(broker_orders.c.id == order_id)
-            .values(filled_price=price, commission=commission, commission_currency=currency)
-        )
+        """Set what is filled of these legs, by number, and what follows: the average price, the commission so far (None
+        until all of it is reported), the state of `order`, and whether anything may still come.
+        """
+        for number, leg in legs.items():
+            self._fill_leg(broker_order_legs, order.id, number, leg.fill, leg.filled_price)
+        values: dict[str, Any] = {
+            "filled_price": price,
+            "commission": commission,
+            "commission_currency": currency,
+            "filled_at": at,
+            "status": order.status.value,
+        }
+        if not active:
+            values["active"] = False
+        self.connection.execute(update(broker_orders).where(broker_orders.c.id == order.id).values(**values))
+
+    def oldest_active_broker_order(self) -> datetime | None:
+        """When the oldest order that is not settled was written; None without any."""
+        query = select(func.min(broker_orders.c.created_at)).where(broker_orders.c.active)
+        oldest: datetime | None = self.connection.execute(query).scalar_one()
+        return oldest
 
     # --- shared ---
 
@@ -363,22 +389,30 @@ class Orders(Repository):
             update(table).where(table.c.order_id == order_id, table.c.leg == leg).values(fill=fill, filled_price=price)
         )
 
-    def _legs(self, table: Table, order_ids: Iterable[int]) -> dict[int, tuple[OrderLeg, ...]]:
-        query = select(table).where(table.c.order_id.in_(list(order_ids))).order_by(table.c.order_id, table.c.leg)
-        found: dict[int, list[OrderLeg]] = {}
-        for row in self.connection.execute(query):
-            leg = OrderLeg(Contract(row.instrument, row.contract), row.trade, row.fill, row.filled_price)
-            found.setdefault(row.order_id, []).append(leg)
-        return {order_id: tuple(legs) for order_id, legs in found.items()}
+    def _with_legs(self, query: Select[Any], orders: Table, legs: Table) -> list[tuple[Row[Any], tuple[OrderLeg, ...]]]:
+        """Rows of a query on `orders`, by id, each with its legs; read in one statement."""
+        leg = legs.c
+        columns = (
+            leg.instrument.label("leg_instrument"),
+            leg.contract.label("leg_contract"),
+            leg.trade.label("leg_trade"),
+            leg.fill.label("leg_fill"),
+            leg.filled_price.label("leg_price"),
+        )
+        joined = query.add_columns(*columns).join_from(orders, legs, leg.order_id == orders.c.id)
+        found: dict[int, tuple[Row[Any], list[OrderLeg]]] = {}
+        for row in self.connection.execute(joined.order_by(None).order_by(orders.c.id, leg.leg)):
+            _, own = found.setdefault(row.id, (row, []))
+            contract = Contract(row.leg_instrument, row.leg_contract)
+            own.append(OrderLeg(contract, row.leg_trade, row.leg_fill, row.leg_price))
+        return [(row, tuple(own)) for row, own in found.values()]
 
     def _contract_orders(self, query: Select[Any]) -> list[ContractOrder]:
-        rows = self.connection.execute(query).all()
-        legs = self._legs(contract_order_legs, [row.id for row in rows])
         return [
             ContractOrder(
                 strategy=row.strategy,
                 instrument=row.instrument,
-                legs=legs[row.id],
+                legs=legs,
                 order_type=InstrumentOrderType(row.order_type),
                 generated_at=row.generated_at,
                 reference_price=row.reference_price,
@@ -395,19 +429,17 @@ class Orders(Repository):
                 inter_spread_order=row.inter_spread_order,
                 manual_trade=row.manual_trade,
             )
-            for row in rows
+            for row, legs in self._with_legs(query, contract_orders, contract_order_legs)
         ]
 
     def _broker_orders(self, query: Select[Any]) -> list[BrokerOrder]:
-        rows = self.connection.execute(query).all()
-        legs = self._legs(broker_order_legs, [row.id for row in rows])
         return [
             BrokerOrder(
                 order_ref=row.order_ref,
                 parent_id=row.parent_id,
                 strategy=row.strategy,
                 instrument=row.instrument,
-                legs=legs[row.id],
+                legs=legs,
                 order_type=row.order_type,
                 algo_used=row.algo_used,
                 broker=row.broker,
@@ -423,7 +455,7 @@ class Orders(Repository):
                 algo_state=row.algo_state,
                 id=row.id,
             )
-            for row in rows
+            for row, legs in self._with_legs(query, broker_orders, broker_order_legs)
         ]
 
 

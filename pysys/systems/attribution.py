@@ -6,7 +6,7 @@ All profits are base currency a day on the configured, fixed capital, on `dates`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -96,6 +96,20 @@ def rule_positions(result: BacktestResult) -> dict[str, FloatArray]:
 def rule_account(result: BacktestResult, rule: str) -> Profit:
     """Profit of trading one rule alone, with the instrument weights and multiplier of the backtest.
 
+    The sum of `rule_account_by_instrument`, which says how. Raises ConfigError when the backtest has no such rule.
+    """
+    parts = rule_account_by_instrument(result, rule).values()
+    return Profit(sum_of_parts([one.gross for one in parts]), sum_of_parts([one.costs for one in parts]))
+
+
+def sum_of_parts(parts: Sequence[FloatArray]) -> FloatArray:
+    """Day by day, missing counting as nothing."""
+    return np.nan_to_num(np.column_stack(parts)).sum(axis=1)
+
+
+def rule_account_by_instrument(result: BacktestResult, rule: str) -> dict[str, Profit]:
+    """Profit of trading one rule alone in each instrument.
+
     Positions are unrounded and unbuffered; costs are in Sharpe ratio units at the rule's pooled turnover. Raises
     ConfigError when the backtest has no such rule.
     """
@@ -108,7 +122,8 @@ def rule_account(result: BacktestResult, rule: str) -> Profit:
     sr_cost = np.nan_to_num(np.array([float(stats[code][f"sr_cost_{rule}"]) for code in result.instruments]))
     held = filled_positions(Panel(positions, result.index))
     costs = daily_sr_costs(sr_cost, result.dates, held, average, result.sizing.risk.instr_value_vol)
-    return Profit(_gross_of(result, positions).sum(axis=1), np.nan_to_num(costs).sum(axis=1))
+    gross = _gross_of(result, positions)
+    return {code: Profit(gross[:, n], np.nan_to_num(costs[:, n])) for n, code in enumerate(result.instruments)}
 
 
 def contributions(profits: Mapping[str, Profit], capital: float) -> pd.DataFrame:

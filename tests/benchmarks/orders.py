@@ -119,7 +119,9 @@ def _archive(desk: Desk, count: int) -> None:
         for _ in range(count):
             family = unit.orders.place_instrument_order(InstrumentOrder("trend", "GOLD", 1, kind, now))
             parent = unit.orders.place_contract_order(family, ContractOrder("trend", "GOLD", legs, kind, now))
-            order = BrokerOrder(f"old-{family}", parent, "trend", "GOLD", legs, OrderType.MARKET, "market", "paper", now)
+            order = BrokerOrder(
+                f"old-{family}", parent, "trend", "GOLD", legs, OrderType.MARKET, "market", "paper", now
+            )
             unit.orders.update_broker_order(unit.orders.write_broker_order(order).id, active=False)
             unit.orders.end_contract_order(parent, OrderStatus.DONE, now)
             unit.orders.end_instrument_order(family, OrderStatus.DONE, now)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 from pysys.domain.contracts import Contract
 from pysys.domain.instruments import RollParameters
 from pysys.domain.orders import ContractOrder, InstrumentOrderType, OrderLeg
+from pysys.domain.prices import MultipleRows, PriceRows
+from pysys.domain.spread_series import between_markets, contracts_of, within_market
 from pysys.domain.spreads import Spread, SpreadLeg, combined, legs_from, unit_price, units_filled, units_held
 
 ROLLS = RollParameters("GOLD", "GJMQVZ", "GJMQVZ", -30, 1, 26)
@@ -86,3 +89,30 @@ def test_between_markets_each_market_is_a_leg_whatever_its_contracts():
 
     assert units_filled([us5, *us2]) == 1  # 6 of 8 is one and a half of two units of four
     assert unit_price([us5, *us2]) == pytest.approx(4 * 102.0 - 107.0)
+
+
+def rows(*points: tuple[int, float]) -> PriceRows:
+    return PriceRows(np.array([t for t, _ in points], np.int64), np.array([p for _, p in points]))
+
+
+def test_the_price_between_markets_is_the_spread_of_adjusted_prices_where_all_have_one():
+    spread = Spread("X", (SpreadLeg("US2", 4), SpreadLeg("US5", -1)))
+    series = between_markets(spread, {"US2": rows((1, 100.0), (2, 101.0)), "US5": rows((2, 107.0), (3, 108.0))})
+    assert (series.times.tolist(), series.price.tolist()) == ([2], [4 * 101.0 - 107.0])
+
+
+def test_a_roll_of_the_market_is_no_jump_of_the_spread():
+    finals = {
+        APR: rows((1, 100.0), (2, 101.0)),
+        JUN: rows((1, 104.0), (2, 106.0), (3, 107.0)),
+        AUG: rows((1, 109.0), (2, 112.0), (3, 114.0)),
+    }
+    priced, forward = np.array([20240400, 20240400, 20240600]), np.array([20240600, 20240600, 20240800])
+    blank = np.full(3, np.nan)
+    market = MultipleRows(np.array([1, 2, 3]), blank, priced, blank, forward, blank, forward)
+
+    series = within_market(CALENDAR, market, finals, ROLLS)
+
+    # April-June was -4 and -5; June-August -6 at the roll and -7 after it: the history moves down by the gap of 1.
+    assert series.price.tolist() == [-5.0, -6.0, -7.0]
+    assert contracts_of(CALENDAR, market, ROLLS) == {APR, JUN, AUG, OCT}

@@ -2,16 +2,20 @@
 
 from decimal import Decimal
 
+import numpy as np
 import pytest
 
 from pysys.domain.conditions import Condition
-from pysys.domain.errors import ConfigError
+from pysys.domain.errors import ConfigError, DataError
 from pysys.domain.instruments import Instrument
+from pysys.domain.prices import PriceRows
 from pysys.domain.roll_states import RollState
 from pysys.domain.targets import SpreadTarget
 from pysys.execution.generation import generate_orders
 from pysys.execution.roll_views import roll_view
 from pysys.execution.spread_book import outright_positions
+from pysys.execution.spread_prices import update_spread_prices
+from pysys.store.prices import SeriesKey, SeriesKind
 from tests.broker import paper_world as world
 from tests.execution import stack
 
@@ -191,3 +195,19 @@ def test_spreads_that_are_none_are_a_mistake_in_configuration(spreads):
         spreads.desk.store.read() as unit,
     ):
         roll_view(unit, spreads.desk.config, "GOLD_CAL")
+
+
+def test_spreads_get_a_price_series_of_their_own_and_one_that_cannot_is_named(spreads):
+    times = np.array([world.micros(world.NOON)])
+    with spreads.desk.store.write() as unit:
+        for code, price in (("BUND", 131.0), ("GOLD", 2100.0)):
+            unit.prices.replace(SeriesKey(SeriesKind.ADJUSTED, code), PriceRows(times, np.array([price])))
+        unit.commit()
+
+    result = update_spread_prices(spreads.desk)
+
+    with spreads.desk.store.read() as unit:
+        assert unit.prices.adjusted("BUND_GOLD").price.tolist() == [3 * 131.0 - 2100.0]
+    assert result.rows == {"BUND_GOLD": 1}
+    with pytest.raises(DataError, match="GOLD_CAL: its legs never had a price at the same time"):
+        result.raise_if_incomplete()

@@ -1,6 +1,7 @@
 """Trade limits where they count: in the transaction that writes an order, whatever is cancelled, filled or reset."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,6 +19,12 @@ from tests.broker import paper_world as world
 BEST = InstrumentOrderType.BEST
 KEYS = (("", 1), ("trend", 1), ("trend", 3), ("", 30))
 LIMITS = dict(zip(KEYS, (7, 4, 9, 20), strict=True))
+
+
+def fill_and_end(unit, order: BrokerOrder, filled: int, now) -> None:
+    """An order ends, filled so far, as its executions would have it."""
+    leg = replace(order.legs[0], fill=filled, filled_price=2100.0)
+    unit.orders.fill_broker_order(order, {0: leg}, price=2100.0, commission=2.0, currency="USD", at=now, active=False)
 
 
 class Limits(RuleBasedStateMachine):
@@ -93,8 +100,7 @@ class Limits(RuleBasedStateMachine):
         with self.desk.store.write() as unit:
             (order,) = unit.orders.active_broker_orders()
             sign = 1 if order.legs[0].trade > 0 else -1
-            unit.orders.fill_broker_leg(order, 0, sign * row[3], 2100.0, now)
-            unit.orders.update_broker_order(order_id, active=False)
+            fill_and_end(unit, order, sign * row[3], now)
             unit.commit()
 
     @rule(key=some.sampled_from(KEYS))
@@ -258,8 +264,7 @@ def test_two_at_once_never_ask_for_more_than_the_parent(trading_on_sqlite):
 
     first, second = write_if_allowed(desk, decided, now), write_if_allowed(desk, decided, now)
     with desk.store.write() as unit:
-        unit.orders.fill_broker_leg(first, 0, 2, 2100.0, now)
-        unit.orders.update_broker_order(first.id, active=False)
+        fill_and_end(unit, first, 2, now)
         unit.commit()
     third = write_if_allowed(desk, decided, now)
 

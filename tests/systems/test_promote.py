@@ -1,15 +1,14 @@
 """From a backtest that estimates to the fixed configuration that trades."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import yaml
 
 from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_config import ESTIMATE_FLAGS
-from pysys.systems.backtest_yaml import parse_backtest_config, read_backtest_config
-from pysys.systems.promote import STAGES, compare_systems, promoted_config, write_promoted
+from pysys.systems.backtest_yaml import read_backtest_config
+from pysys.systems.compare import compare_results
+from pysys.systems.promote import promoted_config, write_promoted
 from tests.systems.markets import configuration, instrument, market, walk
 
 CODES = ["CORN", "GOLD"]
@@ -31,9 +30,11 @@ def test_the_promoted_system_wants_the_same_positions_today(estimated, tmp_path)
     path = write_promoted(estimated, tmp_path / "production" / "system.yaml")
     fixed = run_backtest(read_backtest_config(path), DATA)
     assert not fixed.config.estimates
-    table = compare_systems(estimated, fixed)
-    assert (table["estimated"].abs() > 0.1).all()
-    np.testing.assert_allclose(table["fixed"], table["estimated"], rtol=1e-6)
+    before, after = estimated.latest_positions(), fixed.latest_positions()
+    assert all(abs(one.notional_position) > 0.1 for one in before.values())
+    for code, one in before.items():
+        np.testing.assert_allclose(after[code].notional_position, one.notional_position, rtol=1e-6)
+    assert (compare_results(estimated, fixed)["difference"] == 0).all()
 
 
 def test_a_promoted_configuration_says_everything_under_the_established_keys(estimated):
@@ -62,38 +63,3 @@ def test_parameters_that_were_fixed_are_promoted_as_they_were():
     kept = ("trading_rules", "forecast_weights", "forecast_div_multiplier", "instrument_weights")
     assert {name: keys[name] for name in kept} == {name: config.as_yaml_keys()[name] for name in kept}
     assert keys["instrument_div_multiplier"] != 1.5
-
-
-def changed(keys, stage):
-    if stage == "forecast_scalars":
-        return {**keys, stage: {rule: 0.9 * scalar for rule, scalar in keys[stage].items()}}
-    if stage == "forecast_weights":
-        return {**keys, stage: {"ewmac4_16": 0.9, "carry10": 0.1}}
-    if stage == "instrument_weights":
-        return {**keys, stage: {"CORN": 0.3, "GOLD": 0.7}}
-    if stage == "forecast_div_multiplier":
-        return {**keys, stage: 0.5}
-    return {**keys, stage: 0.8 * keys[stage]}
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_difference_is_put_down_to_the_parameters_that_differ(estimated, stage):
-    fixed = run_backtest(parse_backtest_config(changed(promoted_config(estimated), stage)), DATA)
-    table = compare_systems(estimated, fixed)
-    assert (table["difference"].abs() > 0.01).all()
-    np.testing.assert_allclose(table[stage], table["difference"], rtol=1e-4)
-    np.testing.assert_allclose(table[[*STAGES, "other"]].sum(axis=1), table["difference"], atol=1e-9)
-
-
-def test_what_no_parameter_explains_is_left_over(estimated):
-    richer = replace(parse_backtest_config(promoted_config(estimated)), notional_trading_capital=20_000_000.0)
-    table = compare_systems(estimated, run_backtest(richer, DATA))
-    np.testing.assert_allclose(table["other"], table["estimated"], rtol=1e-4)  # twice the capital
-
-
-def test_an_instrument_left_out_is_a_difference_of_weight(estimated):
-    alone = parse_backtest_config(promoted_config(estimated)).restricted_to(["CORN"])
-    table = compare_systems(estimated, run_backtest(alone, DATA))
-    gold = table.loc["GOLD"]
-    assert gold["fixed"] == 0.0
-    assert gold["difference"] == gold["instrument_weights"] == -gold["estimated"] != 0.0
