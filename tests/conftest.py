@@ -40,13 +40,14 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "sqlite":
         opened = Store(sqlite_url(tmp_path / "pysys.db"))
     else:
-        opened = _fresh_postgres(request.getfixturevalue("postgres_url"))
+        opened = empty_postgres(request.getfixturevalue("postgres_url"))
     migrate(opened.engine)
     yield opened
     opened.close()
 
 
-def _fresh_postgres(url: str) -> Store:
+def empty_postgres(url: str) -> Store:
+    """A store on that server with everything in it thrown away."""
     opened = Store(url)
     with opened.engine.connect() as connection:
         connection.exec_driver_sql("DROP SCHEMA public CASCADE")

@@ -115,9 +115,12 @@ def work_orders(desk: Desk, until: datetime | None = None) -> StackHandlerResult
     if desk.config.clock == "exchange":
         return run_stack_handler(desk, until)
     run = running_engine(desk)
-    if run is None:
-        run = _started(desk, _start(desk, until))
-    return EngineReport(_watched(desk, run))
+    if run is not None:
+        return EngineReport(_watched(desk, run))
+    process = _start(desk, until)
+    report = EngineReport(_watched(desk, _started(desk, process)))
+    process.wait()
+    return report
 
 
 def running_engine(desk: Desk) -> Run | None:

@@ -140,7 +140,8 @@ def _prepare(desk: Desk, case: _Case, now: datetime) -> BrokerOrder | Declined:
     algo = algo_named(parent.algo_to_use)
     remaining = tuple(leg.remaining for leg in parent.legs)
     if 0 in remaining:
-        return Declined(NotSent.PREDECESSOR, "one leg is filled and another is not: a spread cannot go on")
+        done = ", ".join(f"{leg.fill:+d} of {leg.trade:+d} {leg.contract.date}" for leg in parent.legs)
+        return Declined(NotSent.UNBALANCED, f"filled {done}; trade the missing legs by hand")
     sizes = case.allowed.cut(remaining)
     if isinstance(sizes, Declined):
         return sizes
@@ -202,9 +203,9 @@ def _note(
     alerts: list[tuple[ContractOrder, str]] = []
     for order in orders:
         reason = reasons[order.id]
-        given_up = reason.reason is NotSent.GIVEN_UP
+        hopeless = reason.reason in (NotSent.GIVEN_UP, NotSent.UNBALANCED)
         text = str(reason)
-        if memory.declined(order.id, reason, now) or given_up:
+        if memory.declined(order.id, reason, now) or hopeless:
             text = f"{NEEDS_OPERATOR}: {text}"
             if not order.note.startswith(NEEDS_OPERATOR):
                 alerts.append((order, text))

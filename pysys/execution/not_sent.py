@@ -15,6 +15,7 @@ class NotSent(StrEnum):
     TURN = "waits_its_turn"  # another order of its instrument or family comes first
     PREDECESSOR = "predecessor_not_settled"  # nothing new while the fate of the last broker order is unknown
     ENDED = "ended"  # filled, or taken off the stack, meanwhile
+    UNBALANCED = "unbalanced"  # one leg of a spread is filled and another is not
     EXPOSURE = "exposure"  # filled and possibly working would exceed what was asked for
     TRADE_LIMIT = "trade_limit"
     POSITION_LIMIT = "position_limit"

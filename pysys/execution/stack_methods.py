@@ -1,7 +1,7 @@
 """The methods of run_stack_handler: what is done to the orders, over and over, and how a day is taken down."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
@@ -296,9 +296,7 @@ class StackHandler:
             self.process_fills_stack()  # nothing new while anything intended or open has not been asked about
         with self.desk.store.read() as unit:
             working = unit.orders.active_broker_orders()
-        moved = 0
-        for code in _instruments(order.instrument for order in working):
-            moved += self._alone(code, partial(self._manage, code))
+        moved = self._together_or_alone((order.instrument for order in working), self._manage)
         return self.result.add("orders_moved_or_cancelled", moved) + self.send_new_orders()
 
     def send_new_orders(self, only: int | None = None) -> int:
@@ -310,32 +308,35 @@ class StackHandler:
             self.check_external_position_break()
         with self.desk.store.read() as unit:
             waiting = unit.orders.active_contract_orders()
-        sent = 0
-        for code in _instruments(order.instrument for order in waiting if only in (None, order.id)):
-            if code not in self.reconciler.findings.suspected:
-                sent += self._alone(code, partial(self._create, code, waiting, only))
+        chosen = (order.instrument for order in waiting if only in (None, order.id))
+        codes = [code for code in chosen if code not in self.reconciler.findings.suspected]
+        sent = self._together_or_alone(codes, partial(self._create, waiting, only))
         return self.result.add("broker_orders", sent)
 
     def _stopped(self) -> bool:
         with self.desk.store.read() as unit:
             return unit.restrictions.kill_switch_engaged()
 
-    def _manage(self, code: str) -> int:
-        market = self.sessions.open_market(code, self.desk.clock.now())
+    def _manage(self, codes: Collection[str]) -> int:
         with self.desk.store.read() as unit:
-            working = [order for order in unit.orders.active_broker_orders() if order.instrument == code]
-        return manage_working_orders(self.desk, working, {code: market}, self.stops)
+            working = [order for order in unit.orders.active_broker_orders() if order.instrument in codes]
+        return manage_working_orders(self.desk, working, self._markets(codes), self.stops)
 
-    def _create(self, code: str, waiting: Sequence[ContractOrder], only: int | None) -> int:
-        market = self.sessions.open_market(code, self.desk.clock.now())
-        contracts = {leg.contract for order in waiting if order.instrument == code for leg in order.legs}
-        if market is not None and not all(self._is_the_one_meant(contract) for contract in sorted(contracts)):
-            return 0
+    def _create(self, waiting: Sequence[ContractOrder], only: int | None, codes: Collection[str]) -> int:
+        markets = self._markets(codes)
         with self.desk.store.read() as unit:
             working = unit.orders.active_broker_orders()
+        ready = workable(waiting, working)
+        traded = {leg.contract for order in ready if markets.get(order.instrument) is not None for leg in order.legs}
+        wrong = {contract.instrument for contract in sorted(traded) if not self._is_the_one_meant(contract)}
         if only is not None:
-            waiting = [order for order in workable(waiting, working) if order.id == only]
-        return create_broker_orders(self.desk, waiting, working, {code: market}, self.stops, self._retries)
+            waiting = [order for order in ready if order.id == only]
+        meant = {code: market for code, market in markets.items() if code not in wrong}
+        return create_broker_orders(self.desk, waiting, working, meant, self.stops, self._retries)
+
+    def _markets(self, codes: Collection[str]) -> dict[str, OpenMarket | None]:
+        now = self.desk.clock.now()
+        return {code: self.sessions.open_market(code, now) for code in codes}
 
     def _is_the_one_meant(self, contract: Contract) -> bool:
         if contract not in self._checked and check_contract(self.desk, contract):
@@ -344,13 +345,36 @@ class StackHandler:
 
     # --- one instrument at a time ---
 
+    def _together_or_alone(self, codes: Iterable[str], work: Callable[[Collection[str]], int]) -> int:
+        """Work instruments in one go, which is quicker; when that fails, each by itself, so that one fails alone.
+
+        What was done before the failure is in the store, and is not done again.
+        """
+        now = self.desk.clock.now()
+        waiting = [code for code in _instruments(codes) if not self._patience_with(code).waits(now)]
+        if not waiting:
+            return 0
+        try:
+            done = work(waiting)
+        except (LeaseLost, TradingStopped):
+            raise
+        except Exception as error:
+            log.info("%d instruments failed together (%s), each is worked alone", len(waiting), error)
+            return sum(self._alone(code, partial(work, [code])) for code in waiting)
+        for code in waiting:
+            self._instruments.pop(code, None)
+        return done
+
+    def _patience_with(self, instrument: str) -> Patience:
+        return self._instruments.get(instrument, Patience())
+
     def _alone(self, instrument: str, work: Callable[[], int]) -> int:
         """Work one instrument. What goes wrong in it stays in it: the others go on.
 
         A broker silent about it makes it wait; anything unforeseen locks it until a person looks.
         """
         now = self.desk.clock.now()
-        patience = self._instruments.get(instrument, Patience())
+        patience = self._patience_with(instrument)
         if patience.waits(now):
             return 0
         try:

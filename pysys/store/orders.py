@@ -1,6 +1,6 @@
 """The three order stacks. Orders stay in their tables for good; `active` says which are still being worked."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal

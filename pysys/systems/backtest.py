@@ -3,73 +3,182 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from pysys.domain.errors import ConfigError, DataError
-from pysys.systems.backtest_config import FORECAST_ESTIMATE_FLAGS, INSTRUMENT_ESTIMATE_FLAGS, BacktestConfig
+from pysys.systems.backtest_config import (
+    FORECAST_ESTIMATE_FLAGS,
+    INSTRUMENT_ESTIMATE_FLAGS,
+    BacktestConfig,
+    RuleSpec,
+)
 from pysys.systems.backtest_result import BacktestResult
-from pysys.systems.estimation.estimates import Estimates
+from pysys.systems.estimation.estimates import Estimates, ForecastEstimates, InstrumentEstimates
 from pysys.systems.fx import FxRate
-from pysys.systems.market_data import AdjustedPrices, BoolArray, InstrumentSeries, MarketData, MultiplePrices
-from pysys.systems.raw_data import raw_data
-from pysys.systems.rule_functions import find_rules
+from pysys.systems.market_data import (
+    AdjustedPrices,
+    BoolArray,
+    FloatArray,
+    InstrumentMeta,
+    InstrumentSeries,
+    MarketData,
+    MultiplePrices,
+)
+from pysys.systems.raw_data import Panel, RawData, raw_data
+from pysys.systems.rule_functions import find_rules, raw_forecast, rule_content
+from pysys.systems.stage_run import Staged, StageRun, part_of
 from pysys.systems.stages import (
+    ForecastParameters,
+    ForecastStage,
+    InstrumentParameters,
+    SubsystemStage,
     account_stage,
+    combination,
     fixed_forecast_parameters,
     fixed_instrument_parameters,
-    forecast_stage,
     position_stage,
-    raw_forecasts,
     subsystem_stage,
 )
 
+if TYPE_CHECKING:
+    from pysys.systems.stage_cache import StageCache
+
 Prices = TypeVar("Prices", MultiplePrices, AdjustedPrices)
+
+# The parts of a configuration that stages read.
+_RISK_TARGET = ("notional_trading_capital", "percentage_vol_target", "average_absolute_forecast")
+_COSTS = ("use_sr_costs", "vol_normalise_currency_costs", "multiply_roll_costs_by")
+_COMBINATION = ("forecast_weight_ewma_span", "forecast_cap")
+_BUFFERING = ("buffer_method", "buffer_size", "buffer_trade_to_edge")
+_SIZING = (*_BUFFERING, "instrument_weight_ewma_span", "small_system", "notional_trading_capital")
+_ESTIMATION = ("estimates", "estimation")
+_FORECAST_ESTIMATES = (*_ESTIMATION, *_RISK_TARGET, *_COMBINATION)
+_INSTRUMENT_ESTIMATES = (*_ESTIMATION, *_BUFFERING, *_COSTS, "instrument_weight_ewma_span")
 
 _LARGEST_HEAP_BLOCK = 31 * 2**20  # bytes; glibc adapts its thresholds to freed blocks up to 32 MB
 
 
 def run_backtest(
-    config: BacktestConfig, market_data: MarketData, capital: float | None = None, rules_folder: Path | None = None
+    config: BacktestConfig,
+    market_data: MarketData,
+    capital: float | None = None,
+    rules_folder: Path | None = None,
+    *,
+    cache: StageCache | None = None,
 ) -> BacktestResult:
     """Positions, buffers and profits of every configured instrument over its whole history.
 
     Parameters are those of the configuration, except those it says to estimate from the prices.
 
     capital: base currency; the configured notional capital when not given. rules_folder: where files with the
-    reader's own rules are looked for, besides the working directory.
+    reader's own rules are looked for, besides the working directory. cache: keeps what stages find; a later run that
+    is handed it computes only what a changed configuration or changed prices change, with the same results.
     Raises ConfigError for a configuration that does not fit the data, DataError for data that cannot be used.
     """
     _let_freed_memory_stay()
     config = _resolved(config, market_data, capital)
-    series = tuple(_since(config.start_date, market_data.instrument(code)) for code in config.instruments)
-    facts = [one.meta for one in series]
-    fx = [FxRate.between(one.currency, config.base_currency, market_data) for one in facts]
-    raw = raw_data(series, config.volatility)
-    fx_rate = np.column_stack([rate.at(raw.grid.dates) for rate in fx])
-    rules = find_rules(config.rules, raw.grid, rules_folder)
-    parameters = fixed_forecast_parameters(config, raw.codes)
-    unscaled = raw_forecasts(config, raw, rules, parameters.weights)
-    found = Estimates()
-    if config.estimates.intersection(FORECAST_ESTIMATE_FLAGS):
-        from pysys.systems.estimation.forecast_estimates import estimate_forecast_parameters
+    run = StageRun(cache)
+    market = _market(run, config, market_data)
+    raw = run.stage("raw data", raw_data, market.series, config.volatility)
+    fx_rate = run.stage("exchange rates", _daily_rates, market.fx, raw)
+    forecasts, parameters, of_forecasts = _forecasts(run, config, market, raw, fx_rate, rules_folder)
+    combined = run.stage("combination", combination, part_of(config, _COMBINATION), forecasts, parameters)
+    how = part_of(config, _RISK_TARGET)
+    subsystem = run.stage("subsystems", subsystem_stage, how, raw, market.facts, fx_rate, combined)
+    shares, of_instruments = _shares(run, config, market, raw, fx_rate, subsystem)
+    sizing = run.stage("positions", position_stage, part_of(config, _SIZING), raw, market.facts, subsystem, shares)
+    how = part_of(config, _COSTS)
+    account = run.stage("account", account_stage, how, raw, market.facts, market.fx, fx_rate, sizing)
+    forecast_stage = ForecastStage(
+        raw={name: panel.value for name, panel in forecasts.items()},
+        parameters=parameters.value,
+        combined=combined.value,
+        cap=config.forecast_cap,
+        weight_span=config.forecast_weight_ewma_span,
+    )
+    found = Estimates(of_forecasts, of_instruments)
+    return BacktestResult(
+        config, market.series.value, raw.value, forecast_stage, sizing.value, account.value, found, tuple(run.timings)
+    )
 
-        parameters, of_forecasts = estimate_forecast_parameters(config, raw, facts, fx_rate, unscaled, parameters)
-        found = replace(found, forecasts=of_forecasts)
-    forecasts = forecast_stage(config, unscaled, parameters)
-    subsystem = subsystem_stage(config, raw, facts, fx_rate, forecasts.combined)
-    shares = fixed_instrument_parameters(config, raw.codes)
-    if config.estimates.intersection(INSTRUMENT_ESTIMATE_FLAGS):
-        from pysys.systems.estimation.instrument_estimates import estimate_instrument_parameters
 
-        shares, of_instruments = estimate_instrument_parameters(config, raw, facts, fx, fx_rate, subsystem, shares)
-        found = replace(found, instruments=of_instruments)
-    sizing = position_stage(config, raw, facts, subsystem, shares)
-    account = account_stage(config, raw, facts, fx, fx_rate, sizing)
-    return BacktestResult(config, series, raw, forecasts, sizing, account, found)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Market:
+    """What comes from outside, for the configured instruments in their order."""
+
+    series: Staged[tuple[InstrumentSeries, ...]]
+    facts: Staged[tuple[InstrumentMeta, ...]]
+    fx: Staged[tuple[FxRate, ...]]
+
+
+def _market(run: StageRun, config: BacktestConfig, market_data: MarketData) -> _Market:
+    given = [market_data.instrument(code) for code in config.instruments]
+    series = tuple(_since(config.start_date, one) for one in given)
+    facts = tuple(one.meta for one in series)
+    fx = tuple(FxRate.between(one.currency, config.base_currency, market_data) for one in facts)
+    return _Market(
+        series=run.given(series, prices=given, content=config.start_date),
+        facts=run.given(facts, content=facts),
+        fx=run.given(fx, prices=[one for rate in fx for one in (rate.quote, rate.base)]),
+    )
+
+
+def _daily_rates(fx: Sequence[FxRate], raw: RawData) -> FloatArray:
+    dates = raw.grid.dates
+    return np.column_stack([rate.at(dates) for rate in fx])
+
+
+def _forecasts(
+    run: StageRun,
+    config: BacktestConfig,
+    market: _Market,
+    raw: Staged[RawData],
+    fx_rate: Staged[FloatArray],
+    rules_folder: Path | None,
+) -> tuple[dict[str, Staged[Panel]], Staged[ForecastParameters], ForecastEstimates]:
+    """Unscaled forecasts of the rules in use, what turns them into one, and how that was estimated."""
+    rules = find_rules(config.rules, raw.value.grid, rules_folder)
+    fixed = fixed_forecast_parameters(config, raw.value.codes)
+    forecasts = {}
+    for name in fixed.weights:
+        spec = config.rules[name]
+        rule = run.given(rules[name], content=rule_content(spec, rules[name]))
+        what = RuleSpec("", spec.function, spec.data, spec.other_args)
+        forecasts[name] = run.stage("rule", raw_forecast, what, rule, raw, label=f"rule {name}")
+    parameters = run.given(fixed, content=fixed)
+    if not config.estimates.intersection(FORECAST_ESTIMATE_FLAGS):
+        return forecasts, parameters, ForecastEstimates()
+    from pysys.systems.estimation.forecast_estimates import estimate_forecast_parameters
+
+    inputs = (part_of(config, _FORECAST_ESTIMATES), raw, market.facts, fx_rate, forecasts, parameters)
+    estimated = run.stage("forecast estimates", estimate_forecast_parameters, *inputs)
+    return forecasts, estimated.part(estimated.value[0]), estimated.value[1]
+
+
+def _shares(
+    run: StageRun,
+    config: BacktestConfig,
+    market: _Market,
+    raw: Staged[RawData],
+    fx_rate: Staged[FloatArray],
+    subsystem: Staged[SubsystemStage],
+) -> tuple[Staged[InstrumentParameters], InstrumentEstimates]:
+    """How capital is shared between instruments, and how that was estimated."""
+    fixed = fixed_instrument_parameters(config, raw.value.codes)
+    shares = run.given(fixed, content=fixed)
+    if not config.estimates.intersection(INSTRUMENT_ESTIMATE_FLAGS):
+        return shares, InstrumentEstimates()
+    from pysys.systems.estimation.instrument_estimates import estimate_instrument_parameters
+
+    how = part_of(config, _INSTRUMENT_ESTIMATES)
+    inputs = (how, raw, market.facts, market.fx, fx_rate, subsystem, shares)
+    estimated = run.stage("instrument estimates", estimate_instrument_parameters, *inputs)
+    return estimated.part(estimated.value[0]), estimated.value[1]
 
 
 def _since(start_date: str | None, one: InstrumentSeries) -> InstrumentSeries:

@@ -18,6 +18,7 @@ from pysys.systems.estimation.estimates import Estimates
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_costs import sr_cost_per_trade, sr_costs
+from pysys.systems.stage_run import StageTiming
 from pysys.systems.stages import ForecastStage, PositionStage, days_with_anything, group_by_rules
 from pysys.systems.statistics import return_statistics
 from pysys.systems.volatility import RobustVolatility
@@ -53,6 +54,7 @@ class BacktestResult:
     sizing: PositionStage
     account: Account
     estimates: Estimates = field(default_factory=Estimates)
+    timings: tuple[StageTiming, ...] = ()  # of the stages, in the order they ran
 
     @property
     def instruments(self) -> tuple[str, ...]:

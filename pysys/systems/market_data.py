@@ -60,7 +60,7 @@ class AdjustedPrices:
         return len(self.times)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class FxPrices:
     """USD for one unit of a currency."""
 
@@ -97,7 +97,7 @@ class InstrumentMeta:
             raise ValueError("hold roll cycle is empty; give the month letters held, such as HMUZ")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class InstrumentSeries:
     """One instrument's prices and facts."""
 
@@ -107,7 +107,7 @@ class InstrumentSeries:
     meta: InstrumentMeta
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class MarketData:
     """Everything a backtest reads. `fx` maps a currency to its USD price; USD itself needs no entry."""
 

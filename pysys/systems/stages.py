@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,6 @@ from pysys.systems.positions import (
     volatility_of_contract,
 )
 from pysys.systems.raw_data import Panel, RawData
-from pysys.systems.rule_functions import raw_forecast
-from pysys.systems.rules import Rule
 from pysys.systems.small_system import optimised_positions, optimiser_inputs
 from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
 
@@ -100,13 +98,6 @@ class PositionStage:
         return self.buffered if self.optimised is None else self.optimised
 
 
-def raw_forecasts(
-    config: BacktestConfig, raw: RawData, rules: Mapping[str, Rule], names: Iterable[str]
-) -> dict[str, Panel]:
-    """Unscaled forecasts of the rules called `names`."""
-    return {name: raw_forecast(config.rules[name], rules[name], raw) for name in names}
-
-
 def fixed_forecast_parameters(config: BacktestConfig, codes: Sequence[str]) -> ForecastParameters:
     """The configured scalars, weights and multipliers of every rule that some instrument gives a weight."""
     weights = _rule_weights(config, codes)
@@ -117,9 +108,7 @@ def fixed_forecast_parameters(config: BacktestConfig, codes: Sequence[str]) -> F
     )
 
 
-def forecast_stage(
-    config: BacktestConfig, forecasts: Mapping[str, Panel], parameters: ForecastParameters
-) -> ForecastStage:
+def combination(config: BacktestConfig, forecasts: Mapping[str, Panel], parameters: ForecastParameters) -> Panel:
     """Raw forecasts scaled, capped and combined."""
     index = np.logical_or.reduce([panel.index for panel in forecasts.values()])
     combined = combined_forecast(
@@ -131,13 +120,7 @@ def forecast_stage(
         multiplier=parameters.multiplier,
         cap=config.forecast_cap,
     )
-    return ForecastStage(
-        raw=forecasts,
-        parameters=parameters,
-        combined=Panel(combined, index),
-        cap=config.forecast_cap,
-        weight_span=config.forecast_weight_ewma_span,
-    )
+    return Panel(combined, index)
 
 
 def subsystem_stage(

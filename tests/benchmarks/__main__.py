@@ -2,9 +2,9 @@
 
 import sys
 
-from tests.benchmarks import notebooks, prices, replay
+from tests.benchmarks import notebooks, orders, prices, replay
 
-BENCHMARKS = {"notebooks": notebooks.run, "prices": prices.run, "replay": replay.run}
+BENCHMARKS = {"notebooks": notebooks.run, "orders": orders.run, "prices": prices.run, "replay": replay.run}
 
 
 def main(names: list[str]) -> int:

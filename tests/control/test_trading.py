@@ -52,13 +52,13 @@ def pysys(capfd: pytest.CaptureFixture[str]) -> Command:
 
 
 def test_the_notebook_s_engine_is_a_process_of_its_own_and_is_summed_up(desk: Desk) -> None:
-    result = work_orders(desk, until=desk.clock.now() + timedelta(seconds=15))
+    result = work_orders(desk, until=desk.clock.now() + timedelta(seconds=8))
 
     assert isinstance(result, EngineReport)
     result.raise_if_incomplete()
     assert result.run.status is RunStatus.DONE
     assert result.run.process == "run_stack_handler"
-    assert result.table().loc["broker orders", "count"] == 0
+    assert result.table().loc["families ended at end of day", "count"] == 0
     assert result.summary()["engine_run"] == result.run.id
     assert running_engine(desk) is None
     assert engine_log(desk).read_text().startswith("engine done in ")
@@ -94,8 +94,8 @@ def test_the_engine_refuses_the_wrong_environment_and_the_wrong_time(
         "broker_environment if that is what you mean.\n",
     )
     monkeypatch.delenv("PYSYS_BROKER_ENVIRONMENT")
-    monkeypatch.setenv("PYSYS_PROCESS_CONFIGURATION_STOP_TIME", "{run_stack_handler: '00:01'}")
-    monkeypatch.setenv("PYSYS_PROCESS_CONFIGURATION_START_TIME", "{run_stack_handler: '00:00'}")
+    monkeypatch.setenv("PYSYS_PROCESS_CONFIGURATION_STOP_TIME", "{default: '00:01'}")
+    monkeypatch.setenv("PYSYS_PROCESS_CONFIGURATION_START_TIME", "{default: '00:00'}")
     code, _, err = pysys("engine")
     assert (code, "The engine runs from 00:00 to 00:01 UTC" in err) == (3, True)
     assert pysys("stop", "run_stack_handler")[0] == 0

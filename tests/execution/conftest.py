@@ -88,16 +88,17 @@ STRATEGIES = {
 @pytest.fixture
 def trading(store: Store, tmp_path: Path) -> Iterator[TradingDesk]:
     """At noon on a Monday; GOLD is priced in April with June forward, NIKKEI in June."""
-    yield from _desk(store, tmp_path)
+    yield from open_trading_desk(store, tmp_path)
 
 
 @pytest.fixture
 def trading_on_sqlite(sqlite_store: Store, tmp_path: Path) -> Iterator[TradingDesk]:
     """The same where the kind of database plays no part."""
-    yield from _desk(sqlite_store, tmp_path)
+    yield from open_trading_desk(sqlite_store, tmp_path)
 
 
-def _desk(store: Store, folder: Path) -> Iterator[TradingDesk]:
+def open_trading_desk(store: Store, folder: Path) -> Iterator[TradingDesk]:
+    """A desk in `folder` on an empty, migrated store; closed when the generator ends."""
     broker, clock = world.broker(folder / "exchange.db", world.NOON)
     config = Config(clock="exchange", process_configuration_methods=STRATEGIES)
     prepare_markets(store, broker)

@@ -209,14 +209,15 @@ def test_a_fee_that_comes_after_the_order_was_archived_is_booked_and_nothing_els
     assert [row.commission for row in rows] == [None]
     with desk.desk.store.read() as unit:
         assert unit.orders.active_instrument_orders() == []
-    before = desk.positions(), desk.strategy_positions()
     desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(days=3))
+    land(desk, fill(desk, "of-today", "1-1", world.GOLD_APR, 1, 2100.0))  # so the last fill is days younger
+    before = desk.positions(), desk.strategy_positions()
     odd.fees_unknown = False
 
     assert pull_fills(desk.desk, desk.desk.clock.now()) == 0
 
     _, rows = broker_orders(desk)
-    assert [row.commission for row in rows] == [2.0]
+    assert [row.commission for row in rows] == [2.0, 1.0]
     assert (desk.positions(), desk.strategy_positions()) == before
 
 
@@ -277,7 +278,9 @@ def _place_by_hand(desk, ref: str, legs, trade: int | None = None) -> int:
     with desk.desk.store.write() as unit:
         size = stored[0].trade if trade is None else trade
         family = unit.orders.place_instrument_order(InstrumentOrder("trend", "GOLD", size, best, now))
-        parent = unit.orders.place_contract_order(family, ContractOrder("trend", "GOLD", stored, best, now))
+        parent = unit.orders.place_contract_order(
+            family, ContractOrder("trend", "GOLD", stored, best, now, algo_to_use="market")
+        )
         unit.orders.write_broker_order(
             BrokerOrder(ref, parent, "trend", "GOLD", stored, "market", "market", "paper", now)
         )
@@ -379,3 +382,55 @@ def test_the_broker_takes_whatever_price_a_spread_is_sent_at(desk, odd):
 
     assert desk.positions() == {"GOLD/20240600": 2}
     assert odd.calls["submit"] == len(sent_refs(odd))  # none was refused
+
+
+# --- the end of the day ---
+
+
+def test_a_day_that_is_taken_down_again_is_as_it_was_after_the_first_time(desk, odd):
+    filled, partly, untouched = desk.order("GOLD", 1), desk.order("NIKKEI", 400), desk.order("BUND", 900)
+    desk.work(minutes=12)
+    with desk.desk.store.read() as unit:
+        orders = [unit.orders.instrument_order(number) for number in (filled, partly, untouched)]
+    ledger = desk.positions(), desk.strategy_positions(), odd.calls["submit"]
+    assert 0 < orders[1].fill < 400
+
+    desk.work(seconds=1)
+
+    with desk.desk.store.read() as unit:
+        assert [unit.orders.instrument_order(number) for number in (filled, partly, untouched)] == orders
+        assert unit.orders.active_instrument_orders() == unit.orders.active_broker_orders() == []
+    assert (desk.positions(), desk.strategy_positions(), odd.calls["submit"]) == ledger
+    assert odd.real.working_orders() == []
+    desk.assert_in_balance()
+
+
+def test_a_broker_that_does_not_answer_a_cancel_leaves_the_order_open_and_a_person_told(desk, odd, caplog):
+    odd.ignores_cancels = True
+    odd.stuck = True
+    desk.order("GOLD", 1)
+
+    result = desk.work(minutes=2)
+
+    assert result.unresolved == ["1-1"]
+    assert len(alerts(caplog, "does not answer the cancel")) == 1
+    odd.ignores_cancels = False
+    odd.cancel("1-1")
+
+    assert desk.work(minutes=3).unresolved == []
+
+
+def test_a_spread_left_with_one_leg_is_not_traded_on_and_a_person_is_told_once(desk, odd, caplog):
+    _place_by_hand(desk, "7-1", [(world.GOLD_APR, 2), (world.GOLD_JUN, -2)])
+    land(desk, fill(desk, "a", "7-1", world.GOLD_APR, 2, 2100.0))
+    with desk.desk.store.write() as unit:
+        unit.orders.update_broker_order(1, active=False)
+        unit.positions.move_contract(
+            world.GOLD_APR, -2, at=desk.desk.clock.now(), fill_id=None, reason="so that nothing is locked"
+        )
+        unit.commit()
+
+    desk.work(minutes=10)
+
+    assert odd.calls["submit"] == 0
+    assert len(alerts(caplog, "unbalanced: filled +2 of +2 20240400, +0 of -2 20240600")) == 1

@@ -265,9 +265,7 @@ class PaperBroker:
 
     def open_orders(self) -> Sequence[OpenOrder]:
         """Every order that works, in time priority."""
-        return [
-            OpenOrder(ticket.order_ref, state.permanent_id, ticket.legs) for ticket, state in self.working_orders()
-        ]
+        return [OpenOrder(ticket.order_ref, state.permanent_id, ticket.legs) for ticket, state in self.working_orders()]
 
     def fills_since(self, moment: datetime | None) -> Sequence[Fill]:
         """Executions at or after `moment`, oldest first, every leg its own row.

@@ -1,0 +1,201 @@
+"""Many variations of one backtest at once: on all cores of this machine, or on a Dask cluster.
+
+A worker opens the prices once and keeps what its stages found, so that variations of one part of a configuration
+share everything before it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import as_completed as as_processes_complete
+from contextlib import contextmanager
+from functools import lru_cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from pysys.domain.errors import ConfigError, PysysError
+from pysys.systems.backtest import run_backtest
+from pysys.systems.backtest_config import BacktestConfig
+from pysys.systems.backtest_yaml import parse_backtest_config
+from pysys.systems.market_data import MarketData
+from pysys.systems.market_files import open_market_data, save_market_data
+from pysys.systems.stage_cache import StageCache
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Variation = Mapping[str, Any]
+Progress = Callable[[int, int], None]  # done, of how many
+Row = dict[str, Any]
+
+ERROR = "error"
+
+
+def sweep(
+    config: BacktestConfig,
+    market_data: MarketData,
+    variations: Sequence[Variation],
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    rules_folder: Path | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Backtest every variation of `config`; a row for each, in their order.
+
+    variations: configuration keys, dots between levels, and their values:
+    `{"trading_rules.ewmac16_64.other_args.Lfast": 20, "percentage_vol_target": 15.0}`.
+    workers: processes on this machine, all cores when not given; 1 runs in this process. address: of the scheduler
+    of a Dask cluster, which then does the work; its workers need this package (`pip install pysys[dask]`), and
+    `rules_folder` where rules of the reader's own are used.
+    Columns: the varied keys; statistics of daily returns in % of capital, `net_sharpe` and so on, gross and costs
+    too; `error`, empty where there was none. A variation that fails has its error and no statistics.
+    """
+    import pandas as pd
+
+    if workers is not None and workers < 1:
+        raise ConfigError(f"workers must be at least 1, not {workers}")
+    keys = config.as_yaml_keys()
+    processes = min(workers if workers is not None else os.cpu_count() or 1, max(len(variations), 1))
+    if address is not None:
+        done = _on_cluster(address, keys, market_data, variations, rules_folder)
+    elif processes == 1:
+        done = _here(keys, market_data, variations, rules_folder)
+    else:
+        done = _on_processes(processes, keys, market_data, variations, rules_folder)
+    rows: list[Row] = [{} for _ in variations]
+    for count, (position, row) in enumerate(done, start=1):
+        rows[position] = row
+        if progress is not None:
+            progress(count, len(variations))
+    varied = list(dict.fromkeys(key for variation in variations for key in variation))
+    statistics = list(dict.fromkeys(key for row in rows for key in row if key != ERROR))
+    table = pd.DataFrame(rows, columns=[*statistics, ERROR])
+    for place, key in enumerate(varied):
+        table.insert(place, key, [variation.get(key) for variation in variations])
+    return table
+
+
+def varied_config(keys: Mapping[str, Any], variation: Variation) -> BacktestConfig:
+    """The configuration with some keys changed. Raises ConfigError for a key it does not have, or a wrong value."""
+    changed: dict[str, Any] = dict(keys)
+    for path, value in variation.items():
+        changed = _with(changed, path.split("."), value, path)
+    return parse_backtest_config(changed)
+
+
+def _with(keys: Mapping[str, Any], levels: Sequence[str], value: Any, path: str) -> dict[str, Any]:
+    first, rest = levels[0], levels[1:]
+    if not rest:
+        return {**keys, first: value}
+    inner = keys.get(first)
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"{path}: the configuration has nothing called {first} to change a part of")
+    return {**keys, first: _with(inner, rest, value, path)}
+
+
+def run_variation(
+    keys: Mapping[str, Any], data: MarketData | Path, variation: Variation, rules_folder: Path | None
+) -> Row:
+    """Statistics of one variation, or its error. data: the prices, or the folder they were saved in."""
+    try:
+        market_data = _opened(data) if isinstance(data, Path) else data
+        result = run_backtest(
+            varied_config(keys, variation), market_data, rules_folder=rules_folder, cache=_cache_of(market_data)
+        )
+        stats = {f"{of}_{name}": value for of, each in result.stats.items() for name, value in each.items()}
+    except Exception as error:  # a rule of the reader's own may raise anything; the others go on
+        return {ERROR: _said(error)}
+    return {**stats, ERROR: ""}
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: Path) -> MarketData:
+    """The prices of the sweep this process works for."""
+    return open_market_data(folder)
+
+
+# What workers keep between variations lives as long as the prices it was worked out of, one cache for each thread.
+_CACHES: WeakKeyDictionary[MarketData, threading.local] = WeakKeyDictionary()
+
+
+def _cache_of(market_data: MarketData) -> StageCache:
+    mine = _CACHES.setdefault(market_data, threading.local())
+    if not hasattr(mine, "cache"):
+        mine.cache = StageCache()
+    return mine.cache
+
+
+def _here(
+    keys: Mapping[str, Any], market_data: MarketData, variations: Sequence[Variation], rules_folder: Path | None
+) -> Iterator[tuple[int, Row]]:
+    for position, variation in enumerate(variations):
+        yield position, run_variation(keys, market_data, variation, rules_folder)
+
+
+def _on_processes(
+    processes: int,
+    keys: Mapping[str, Any],
+    market_data: MarketData,
+    variations: Sequence[Variation],
+    rules_folder: Path | None,
+) -> Iterator[tuple[int, Row]]:
+    """Spawned, because a process with threads must not be forked; the prices are mapped, not sent."""
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+        save_market_data(market_data, Path(folder))
+        futures = {
+            pool.submit(run_variation, keys, Path(folder), dict(variation), rules_folder): position
+            for position, variation in enumerate(variations)
+        }
+        for future in as_processes_complete(futures):
+            yield futures[future], _row_of(future)
+
+
+def _on_cluster(
+    address: str,
+    keys: Mapping[str, Any],
+    market_data: MarketData,
+    variations: Sequence[Variation],
+    rules_folder: Path | None,
+) -> Iterator[tuple[int, Row]]:
+    """The prices are sent to every worker once."""
+    with _cluster(address) as client:
+        from distributed import as_completed
+
+        data = client.scatter(market_data, broadcast=True, hash=False)
+        futures = {
+            client.submit(run_variation, keys, data, dict(variation), rules_folder, pure=False): position
+            for position, variation in enumerate(variations)
+        }
+        for future in as_completed(futures):
+            yield futures[future], _row_of(future)
+
+
+@contextmanager
+def _cluster(address: str) -> Iterator[Any]:
+    try:
+        from distributed import Client
+    except ModuleNotFoundError as missing:
+        raise ConfigError("a sweep on a cluster needs Dask; install it with `pip install 'pysys[dask]'`") from missing
+    try:
+        client = Client(address, set_as_default=False)
+    except OSError as problem:
+        raise ConfigError(f"there is no Dask scheduler at {address}: {problem}") from problem
+    with client:
+        yield client
+
+
+def _row_of(future: Any) -> Row:
+    """The row of a finished variation; a worker that died has none."""
+    error = future.exception()
+    return future.result() if error is None else {ERROR: _said(error)}
+
+
+def _said(error: BaseException) -> str:
+    return str(error) if isinstance(error, PysysError) else f"{type(error).__name__}: {error}"
