@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lab install check benchmarks clean
+.PHONY: demo test lab install check crash benchmarks clean
 
 demo: install          ## whole trading days on a synthetic market, from prices to reports
 	.venv/bin/pysys demo --fresh
@@ -18,6 +18,9 @@ check: install         ## style, types and layers
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+crash: install         ## the ledger under 200 kills, and dying at every commit and broker call
+	.venv/bin/python -m tests.crash
 
 benchmarks: install    ## measured ratios, printed
 	.venv/bin/python -m tests.benchmarks

@@ -13,7 +13,8 @@ from pysys.execution.commands import carry_out_waiting
 from pysys.execution.fills import pull_fills
 from pysys.execution.identity import require_account
 from pysys.execution.lease import TradingLease, claim_trading
-from pysys.execution.stack_methods import PROCESS, Patience, StackHandler, StackHandlerResult, takes_down
+from pysys.execution.stack_methods import PROCESS, Patience, StackHandler, takes_down
+from pysys.execution.stack_result import StackHandlerResult
 from pysys.execution.wire import wired
 
 __all__ = ["StackHandlerResult", "pull_fills", "run_stack_handler"]

@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from pysys.broker.port import Broker, BrokerUnavailable, Session
 from pysys.config import Config
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
-from pysys.domain.errors import ConfigError, NeedsOperator
+from pysys.domain.errors import ConfigError
 from pysys.domain.orders import BrokerOrderStatus, ContractOrder, Fill, InstrumentOrder
 from pysys.domain.process_rules import MethodHistory, MethodRule, due_methods
 from pysys.execution.broker_orders import OpenMarket, create_broker_orders, workable
@@ -26,12 +25,10 @@ from pysys.execution.restraining import beyond_limits, reduce_to_limits
 from pysys.execution.rolling import force_rolls
 from pysys.execution.spawning import Prices, prices_for_conditions, spawn_contract_orders
 from pysys.execution.spread_book import markets_of_instrument
+from pysys.execution.stack_result import StackHandlerResult
 from pysys.execution.wire import TradingStopped
 from pysys.execution.working import manage_working_orders, request_cancel
 from pysys.store.restrictions import FAULT
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 PROCESS = "run_stack_handler"
 CANCEL_WAIT = timedelta(seconds=60)
@@ -40,61 +37,6 @@ FIRST_RETRY = timedelta(seconds=2)
 LAST_RETRY = timedelta(minutes=1)
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class StackHandlerResult:
-    """What one run of the stack handler did."""
-
-    started: datetime  # UTC
-    ended: datetime | None = None
-    counts: dict[str, int] = field(default_factory=dict)
-    breaks: dict[str, str] = field(default_factory=dict)  # instruments that differ from the broker's, and how
-    unresolved: list[str] = field(default_factory=list)  # broker orders whose fate is not known at the end
-    strangers: dict[str, str] = field(default_factory=dict)  # orders at the broker that are not ours
-    faults: dict[str, str] = field(default_factory=dict)  # instruments locked because working them failed, and how
-    unknown: str = ""  # why the broker's positions are not known at the end
-
-    def add(self, name: str, number: int) -> int:
-        self.counts[name] = self.counts.get(name, 0) + number
-        return number
-
-    def table(self) -> "pd.DataFrame":
-        import pandas as pd  # slow, and only somebody who looks needs it
-
-        rows = [(name.replace("_", " "), number) for name, number in self.counts.items()]
-        return pd.DataFrame(rows, columns=["what", "count"]).set_index("what")
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            **self.counts,
-            "breaks": self.breaks,
-            "unresolved": self.unresolved,
-            "strangers": self.strangers,
-            "faults": self.faults,
-            "unknown": self.unknown,
-        }
-
-    def raise_if_incomplete(self) -> None:
-        """Raises NeedsOperator for whatever a person has to look at before the next day."""
-        if self.unresolved:
-            raise NeedsOperator(
-                f"The broker did not say what became of order {', '.join(self.unresolved)}. Nothing new is sent for "
-                "its contract until it does: look at the broker's own screen."
-            )
-        if self.unknown:
-            raise NeedsOperator(f"The broker's positions are not known: {self.unknown}")
-        if self.breaks:
-            where = "; ".join(f"{instrument} {how}" for instrument, how in self.breaks.items())
-            raise NeedsOperator(f"Positions differ from the broker's, so these are locked: {where}.")
-        if self.faults:
-            where = "; ".join(f"{instrument} {how}" for instrument, how in self.faults.items())
-            raise NeedsOperator(f"Working these failed, so they are locked until a person unlocks them: {where}.")
-        if self.strangers:
-            what = "; ".join(f"{ref} ({legs})" for ref, legs in self.strangers.items())
-            raise NeedsOperator(
-                f"The broker works orders that are not ours: {what}. `pysys order cancel REF` ends one."
-            )
 
 
 class Sessions:

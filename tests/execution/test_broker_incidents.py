@@ -23,6 +23,7 @@ from pysys.domain.orders import (
 from pysys.domain.roll_states import RollState
 from pysys.execution.algos.base import market_of
 from pysys.execution.fills import pull_fills, record_fills
+from pysys.execution.stack_handler import run_stack_handler
 from tests.broker import paper_world as world
 from tests.execution.odd_broker import OddBroker
 
@@ -64,10 +65,22 @@ def broker_orders(desk, ref="1-1"):
 
 
 def test_an_order_said_to_be_cancelled_while_it_works_is_not_replaced(desk, odd):
+    """It rests for ten minutes under a false cancel, and then fills."""
     odd.says_cancelled = True
-    desk.order("GOLD", 1)
+    now = desk.desk.clock.now()
+    family = desk.order("GOLD", 1, order_type="limit")
+    legs = (OrderLeg(world.GOLD_APR, 1),)
+    with desk.desk.store.write() as unit:
+        kind, price = InstrumentOrderType.LIMIT, Decimal("2000")
+        order = ContractOrder("trend", "GOLD", legs, kind, now, algo_to_use="limit", limit_price=price)
+        unit.orders.place_contract_order(family, order)
+        unit.commit()
 
-    desk.work(minutes=20)
+    def fills_later(moment) -> None:
+        if moment == now + timedelta(minutes=10):
+            odd.real.modify_limit("1-1", Decimal("2500"))
+
+    run_stack_handler(desk.desk, now + timedelta(minutes=20), fills_later)
 
     assert odd.calls["submit"] == 1
     assert desk.positions() == {"GOLD/20240400": 1}

@@ -143,6 +143,17 @@ def test_a_conditional_order_waits_for_its_price_and_its_alternatives_end_when_i
     assert stack.order(trading, stop).note == f"replaced: the price of order {profit} came first"
 
 
+def test_of_two_alternatives_whose_price_comes_at_once_one_trades(trading_on_sqlite):
+    trading = trading_on_sqlite
+    stack.hold(trading, {world.GOLD_APR: 2})
+    orders = [stack.place(trading, "GOLD", -2, condition=Condition("above", level, APR)) for level in (2050.0, 2060.0)]
+
+    stack.spawn(trading, {("GOLD", APR): 2100.0})
+
+    assert [stack.traded(trading, each) for each in orders] == [[((APR, -2),)], []]
+    assert [each.id for each in stack.stack(trading)] == orders[:1]
+
+
 def test_limits_are_looked_at_again_when_the_price_comes(trading_on_sqlite):
     trading = trading_on_sqlite
     waiting = stack.place(trading, "GOLD", 4, condition=Condition("below", 2200.0, APR))
