@@ -63,7 +63,7 @@ def test_nothing_reads_the_wall_clock_but_the_clock(path):
 
 
 def test_the_migrations_make_exactly_the_schema(store):
-    assert database_revision(store.engine) == schema.SCHEMA_REVISION
+    assert database_revision(store.engine) == SCHEMA_REVISION
     with store.read() as unit:
         context = MigrationContext.configure(unit.connection, opts={"compare_type": True})
         assert compare_metadata(context, schema.metadata) == []

@@ -15,7 +15,7 @@ from pysys.config import Method
 from pysys.data.market_data import load_market_data
 from pysys.desk import Desk
 from pysys.domain.errors import ConfigError, NeedsOperator, PysysError
-from pysys.domain.targets import BufferedTarget
+from pysys.domain.targets import BufferedTarget, Target
 from pysys.store.prices import SeriesKind
 from pysys.store.targets import BacktestRun
 
@@ -29,7 +29,7 @@ class StrategyOutcome:
     strategy: str
     capital: float  # base currency
     seconds: float  # of real time
-    targets: tuple[BufferedTarget, ...]
+    targets: tuple[Target, ...]
     saved_state: str  # its time stamp
     error: str = ""
 
@@ -45,9 +45,9 @@ class SystemsResult:
             {
                 "strategy": target.strategy,
                 "instrument": target.instrument,
-                "optimal position": target.position,
-                "buffer lower": target.lower,
-                "buffer upper": target.upper,
+                "optimal position": getattr(target, "position", None),
+                "buffer lower": getattr(target, "lower", None),
+                "buffer upper": getattr(target, "upper", None),
                 "reference price": target.reference_price,
                 "reference contract": target.reference_contract,
                 "reference time": target.reference_time,
@@ -129,26 +129,33 @@ def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started:
         before = unit.targets.latest_backtest(strategy)
         again = before is not None and before.time == now
         stored = unit.targets.targets_of(before.id) if before is not None and again else ()
-        known = tuple(target for target in stored if isinstance(target, BufferedTarget))
     if before is not None and again:
-        return StrategyOutcome(strategy, before.capital, time.perf_counter() - started, known, before.saved_state)
+        return StrategyOutcome(
+            strategy, before.capital, time.perf_counter() - started, tuple(stored), before.saved_state
+        )
     path = desk.home / method.backtest_config_filename
     if not path.is_file():
         raise ConfigError(f"run_systems.{strategy}: there is no file {path}.")
     config = read_backtest_config(path)
     chosen = config.instruments if config.instrument_weights else _instruments_with_prices(desk)
     result = run_backtest(config, load_market_data(desk.store, chosen), capital=capital)
-    targets = tuple(
-        _target(strategy, now, wanted)
-        for wanted in result.latest_positions().values()
-        if not math.isnan(wanted.notional_position)
-    )
+    targets = _targets(desk, strategy, now, result)
     saved = save_state(result, desk.backtests, strategy, now, capital=capital, version=pysys.__version__)
     run = BacktestRun(strategy, now, capital, result.instruments, desk.config_hash, saved.folder.name)
     with desk.store.write() as unit:
         unit.targets.add_backtest(run, targets)
         unit.commit()
     return StrategyOutcome(strategy, capital, time.perf_counter() - started, targets, saved.folder.name)
+
+
+def _targets(desk: Desk, strategy: str, now: datetime, result: Any) -> tuple[Target, ...]:
+    """Buffers around the optimal positions, or whole contracts where the configuration optimises them."""
+    wanted = [one for one in result.latest_positions().values() if not math.isnan(one.notional_position)]
+    if result.config.small_system is None:
+        return tuple(_target(strategy, now, one) for one in wanted)
+    from pysys.execution.small_accounts import optimised_targets
+
+    return optimised_targets(desk, strategy, result, now, {one.instrument: _reference(one) for one in wanted})
 
 
 def _instruments_with_prices(desk: Desk) -> list[str]:
@@ -166,10 +173,16 @@ def _target(strategy: str, now: datetime, wanted: Any) -> BufferedTarget:
         position=float(wanted.notional_position),
         lower=float(wanted.buffer_lower),
         upper=float(wanted.buffer_upper),
-        reference_price=float(wanted.reference_price),
-        reference_contract=f"{int(wanted.reference_contract):08d}",
-        reference_time=_utc(wanted.reference_time),
+        **_reference(wanted),
     )
+
+
+def _reference(wanted: Any) -> dict[str, Any]:
+    return {
+        "reference_price": float(wanted.reference_price),
+        "reference_contract": f"{int(wanted.reference_contract):08d}",
+        "reference_time": _utc(wanted.reference_time),
+    }
 
 
 def _utc(stamp: np.datetime64) -> datetime:

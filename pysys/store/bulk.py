@@ -7,25 +7,29 @@ many series are read: Arrow columns through ADBC from PostgreSQL, rows straight 
 SQLite is never opened through ADBC: its driver brings a SQLite library of its own, and two of them in one process
 undo each other's file locks. The second one then takes itself for the last user of the database when it closes, and
 deletes the write-ahead log under the first, with everything committed to it since.
+
+Whoever only reads from SQLite does so without importing anything but numpy, which is most of a backtest's time.
 """
+
+from __future__ import annotations
 
 import io
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
-import pyarrow as pa
-import pyarrow.csv
-from sqlalchemy import Connection, make_url
-from sqlalchemy.exc import IntegrityError
 
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import DataError
 from pysys.domain.prices import ContractBars, MultipleRows, PriceRows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 _WRITE_BATCH = 20_000
 
@@ -41,6 +45,9 @@ def insert_columns(connection: Connection, table: str, columns: Columns) -> None
 
     Raises DuplicateRows when a (series, time) is there already; the transaction must then be given up.
     """
+    import psycopg
+    from sqlalchemy.exc import IntegrityError
+
     write = _copy if connection.dialect.name == "postgresql" else _insert
     try:
         write(connection, table, columns)
@@ -65,6 +72,9 @@ def _python_values(values: npt.NDArray[Any]) -> list[Any]:
 
 
 def _copy(connection: Connection, table: str, columns: Columns) -> None:
+    import pyarrow as pa
+    import pyarrow.csv
+
     arrow = pa.table({name: pa.array(values, from_pandas=True) for name, values in columns.items()})
     text = io.BytesIO()
     pa.csv.write_csv(arrow, text, pa.csv.WriteOptions(include_header=False))
@@ -74,13 +84,40 @@ def _copy(connection: Connection, table: str, columns: Columns) -> None:
         copy.write(text.getbuffer())
 
 
+@dataclass(frozen=True, slots=True)
+class InstrumentFacts:
+    """What research needs to know of an instrument."""
+
+    currency: str
+    point_size: float  # currency per 1.0 of price, per contract
+    asset_class: str
+    spread_cost: float  # half the bid-ask spread, price units
+    per_block: float  # commission per contract
+    percentage: float  # commission as a fraction of value
+    per_trade: float  # commission per order
+    hold_cycle: str  # month letters of the contracts held
+
+
 class BulkReader:
     """Series as arrays. Series that do not exist are absent from the answers; empty ones are empty."""
 
-    def __init__(self, select: "_Select", since: int | None = None, before: int | None = None) -> None:
+    def __init__(self, select: _Select, since: int | None = None, before: int | None = None) -> None:
         self._select = select
         self._span = "" if since is None else f" AND time >= {int(since)}"
         self._span += "" if before is None else f" AND time < {int(before)}"
+
+    def revision(self) -> str | None:
+        """Revision of the schema; None without one."""
+        found = self._select.rows("SELECT version_num FROM alembic_version")
+        return str(found[0][0]) if found else None
+
+    def facts(self) -> dict[str, InstrumentFacts]:
+        """Of every instrument that has roll parameters, retired ones too."""
+        found = self._select.rows(
+            "SELECT code, currency, point_size, asset_class, spread_cost, per_block, percentage, per_trade, hold_cycle "
+            "FROM instruments JOIN roll_parameters ON instrument = code"
+        )
+        return {code: InstrumentFacts(*values) for code, *values in found}
 
     def multiple(self, instruments: Sequence[str]) -> dict[str, MultipleRows]:
         """Multiple prices by instrument."""
@@ -109,7 +146,8 @@ class BulkReader:
         self, table: str, names: list[str], kind: str, codes: Sequence[str] | None
     ) -> dict[tuple[str, str], list[npt.NDArray[Any]]]:
         """Columns time and `names` of each series of a kind, by (code, contract)."""
-        series = [one for one in self._select.series(kind) if codes is None or one[1] in codes]
+        known = self._select.rows(f"SELECT id, code, contract FROM price_series WHERE kind = '{kind}'")  # noqa: S608
+        series = [one for one in known if codes is None or one[1] in codes]
         if not series:
             return {}
         chosen = ", ".join(str(series_id) for series_id, _, _ in series)
@@ -126,8 +164,8 @@ class BulkReader:
 class _Select(Protocol):
     """Reads within one transaction."""
 
-    def series(self, kind: str) -> list[tuple[int, str, str]]:
-        """Id, code and contract of every series of a kind."""
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        """The few rows of any statement."""
         ...
 
     def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
@@ -139,26 +177,28 @@ class _SqliteSelect:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def series(self, kind: str) -> list[tuple[int, str, str]]:
-        found = self._connection.execute("SELECT id, code, contract FROM price_series WHERE kind = ?", (kind,))
-        return found.fetchall()
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement).fetchall()
 
     def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
-        """A missing price travels as infinity, which no stored price is, because None does not fit an array."""
+        """Everything travels as float64, which holds times and contracts exactly.
+
+        A missing price travels as infinity, which no stored price is, because None does not fit an array.
+        """
         shown = ", ".join(name if _is_whole(name) else f"coalesce({name}, 9e999)" for name in names)
-        kinds = np.dtype([(name, np.int64 if _is_whole(name) else np.float64) for name in names])
         found = self._connection.execute(f"SELECT {shown} FROM {table} WHERE {condition}")  # noqa: S608
-        rows = np.fromiter(found, dtype=kinds)
-        return [_priced(rows[name]) for name in names]
+        flat = np.fromiter(chain.from_iterable(found), dtype=np.float64)
+        values = flat.reshape(-1, len(names))
+        return [_whole(values[:, at]) if _is_whole(name) else _priced(values[:, at]) for at, name in enumerate(names)]
 
 
 class _PostgresqlSelect:
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
 
-    def series(self, kind: str) -> list[tuple[int, str, str]]:
-        self._cursor.execute(f"SELECT id, code, contract FROM price_series WHERE kind = '{kind}'")  # noqa: S608
-        return [(row["id"], row["code"], row["contract"]) for row in self._cursor.fetch_arrow_table().to_pylist()]
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        self._cursor.execute(statement)
+        return [tuple(row.values()) for row in self._cursor.fetch_arrow_table().to_pylist()]
 
     def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
         self._cursor.execute(f"SELECT {', '.join(names)} FROM {table} WHERE {condition}")  # noqa: S608
@@ -172,10 +212,13 @@ def _is_whole(name: str) -> bool:
     return name in ("time", "series_id") or name.endswith("_contract")
 
 
-def _priced(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _whole(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    return values.astype(np.int64)
+
+
+def _priced(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     values = np.ascontiguousarray(values)
-    if values.dtype.kind == "f":
-        values[np.isinf(values)] = np.nan
+    values[np.isinf(values)] = np.nan
     return values
 
 
@@ -185,20 +228,26 @@ def bulk_reader(url: str, *, since: int | None = None, before: int | None = None
 
     It reads rows stamped in [since, before), microseconds UTC; all there are when None.
     """
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        with closing(sqlite3.connect(parsed.database or "", timeout=30, isolation_level=None)) as connection:
+    path = _sqlite_file(url)
+    if path is not None:
+        with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
             connection.execute("PRAGMA cache_size = -65536")
             connection.execute("BEGIN")
             yield BulkReader(_SqliteSelect(connection), since, before)
         return
     import adbc_driver_postgresql.dbapi as adbc
+    from sqlalchemy import make_url
 
-    address = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with adbc.connect(address, autocommit=True) as connected, connected.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         try:
             yield BulkReader(_PostgresqlSelect(cursor), since, before)
         finally:
             cursor.execute("ROLLBACK")
+
+
+def _sqlite_file(url: str) -> str | None:
+    """The file of a SQLite database; None for another kind."""
+    return url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None

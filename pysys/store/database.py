@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 from sqlalchemy.exc import OperationalError
 
 from pysys.domain.errors import ConfigError, DataError
-from pysys.store.schema import SCHEMA_REVISION
+from pysys.store.revision import SCHEMA_REVISION
 
 _WRITER_LOCK = 7_310_425_001  # any constant: the one advisory lock PostgreSQL writers queue on
 

@@ -65,8 +65,6 @@ class ExactDecimal(types.TypeDecorator[Decimal]):
         return None if value is None else Decimal(value)
 
 
-SCHEMA_REVISION = "0002"  # the newest migration in store/migrations
-
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

@@ -101,14 +101,21 @@ def _with(keys: Mapping[str, Any], levels: Sequence[str], value: Any, path: str)
 
 
 def run_variation(
-    keys: Mapping[str, Any], data: MarketData | Path, variation: Variation, rules_folder: Path | None
+    keys: Mapping[str, Any],
+    data: MarketData | Path,
+    variation: Variation,
+    rules_folder: Path | None,
+    cache: StageCache | None = None,
 ) -> Row:
-    """Statistics of one variation, or its error. data: the prices, or the folder they were saved in."""
+    """Statistics of one variation, or its error.
+
+    data: the prices, or the folder they were saved in. cache: this worker's own for these prices when not given.
+    """
     try:
         market_data = _opened(data) if isinstance(data, Path) else data
-        result = run_backtest(
-            varied_config(keys, variation), market_data, rules_folder=rules_folder, cache=_cache_of(market_data)
-        )
+        known = _cache_of(market_data) if cache is None else cache
+        config = varied_config(keys, variation)
+        result = run_backtest(config, market_data, rules_folder=rules_folder, cache=known)
         stats = {f"{of}_{name}": value for of, each in result.stats.items() for name, value in each.items()}
     except Exception as error:  # a rule of the reader's own may raise anything; the others go on
         return {ERROR: _said(error)}
@@ -135,8 +142,9 @@ def _cache_of(market_data: MarketData) -> StageCache:
 def _here(
     keys: Mapping[str, Any], market_data: MarketData, variations: Sequence[Variation], rules_folder: Path | None
 ) -> Iterator[tuple[int, Row]]:
+    cache = StageCache()
     for position, variation in enumerate(variations):
-        yield position, run_variation(keys, market_data, variation, rules_folder)
+        yield position, run_variation(keys, market_data, variation, rules_folder, cache)
 
 
 def _on_processes(
@@ -173,7 +181,7 @@ def _on_cluster(
             client.submit(run_variation, keys, data, dict(variation), rules_folder, pure=False): position
             for position, variation in enumerate(variations)
         }
-        for future in as_completed(futures):
+        for future in as_completed(futures, loop=client.loop):
             yield futures[future], _row_of(future)
 
 
