@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pysys.config import Settings
     from pysys.control.outcome import RunOutcome
     from pysys.rehearsal.days import Summary
+    from pysys.systems.market_data import MarketData
 
 UNEXPECTED = 1
 WRONG_USAGE = 2
@@ -238,34 +240,43 @@ def _show_progress(done: int, total: int, what: str) -> None:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option("--data", type=click.Path(path_type=Path), help="Price files; default: the database.")
 @_instruments
-def backtest(configuration: Path, out: Path, data: Path | None, instruments: list[str] | None) -> None:
+@click.option("--timing", is_flag=True, help="Show where the time went.")
+def backtest(configuration: Path, out: Path, data: Path | None, instruments: list[str] | None, timing: bool) -> None:
     """Backtest a strategy configuration and write the results."""
+    from pysys.stopwatch import Stopwatch
+
+    watch = Stopwatch()
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_files import write_result
     from pysys.systems.backtest_yaml import read_backtest_config
 
+    read_prices = _price_reader(data)
+    watch.lap("import")
     settings = read_backtest_config(configuration)
-    market = _market_data(data, settings.instruments if instruments is None else instruments)
-    for path in write_result(run_backtest(settings, market), out):
+    market = read_prices(settings.instruments if instruments is None else instruments)
+    watch.lap("read")
+    result = run_backtest(settings, market)
+    watch.lap("compute")
+    for path in write_result(result, out):
         click.echo(str(path))
+    watch.lap("write")
+    if timing:
+        for line in watch.lines():
+            click.echo(line)
+        for one in result.timings:
+            click.echo(f"  {one.stage:24}{one.seconds:8.3f} s")
 
 
-def _market_data(folder: Path | None, instruments: Sequence[str]) -> Any:
+def _price_reader(folder: Path | None) -> Callable[[Sequence[str]], MarketData]:
+    """How prices are read, with everything imported that it needs."""
     if folder is not None:
         from pysys.data.csv_layout import load_market_data as load_files
 
         _require_folder(folder)
-        return load_files(folder, instruments)
-    from pysys.data.market_data import load_market_data
-    from pysys.store.database import require_current
-    from pysys.store.unit import Store
+        return partial(load_files, folder)
+    from pysys.data.market_data import market_data_at
 
-    store = Store(_settings().database_url)
-    try:
-        require_current(store.engine)
-        return load_market_data(store, instruments)
-    finally:
-        store.close()
+    return partial(market_data_at, _settings().database_url)
 
 
 def _require_folder(folder: Path) -> None:

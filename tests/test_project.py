@@ -21,6 +21,7 @@ from pysys.store.database import (
     require_current,
     sqlite_url,
 )
+from pysys.store.revision import SCHEMA_REVISION
 
 PROJECT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((PROJECT / "pysys").rglob("*.py"))

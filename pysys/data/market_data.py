@@ -1,13 +1,19 @@
-"""What the research engine reads, from the database."""
+"""What the research engine reads, from the database.
+
+Nothing is imported that reading prices does not need: this is most of the time of a backtest from SQLite.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pysys.data.fx import DOLLAR
 from pysys.domain.errors import DataError
-from pysys.domain.instruments import Instrument, RollParameters
 from pysys.domain.prices import MultipleRows, PriceRows, to_datetime64
-from pysys.store.bulk import bulk_reader
-from pysys.store.unit import Store
+from pysys.store.bulk import InstrumentFacts, bulk_reader
+from pysys.store.revision import SCHEMA_REVISION
+from pysys.systems.fx import USD
 from pysys.systems.market_data import (
     AdjustedPrices,
     FxPrices,
@@ -17,18 +23,48 @@ from pysys.systems.market_data import (
     MultiplePrices,
 )
 
+if TYPE_CHECKING:
+    from pysys.store.unit import Store
+
 
 def load_market_data(store: Store, instruments: Sequence[str]) -> MarketData:
-    """Multiple and adjusted prices, facts and exchange rates of `instruments`, read in bulk.
+    """Multiple and adjusted prices, facts and exchange rates of `instruments`, in one view of the database.
 
     Raises UnknownInstrument for a code that is not in the database, DataError for one without prices or without the
     rates of its currency.
     """
-    with store.read() as unit:
-        facts = {code: unit.markets.instrument(code) for code in instruments}
-        rolls = {code: unit.markets.roll_parameters(code) for code in instruments}
-    with bulk_reader(store.url) as reader:
-        multiple, adjusted, fx = reader.multiple(instruments), reader.adjusted(instruments), reader.fx()
+    return _load(store.url, instruments)
+
+
+def market_data_at(url: str, instruments: Sequence[str]) -> MarketData:
+    """The same from the database at a URL, once it is sure to be of this version. Raises ConfigError too."""
+    _require_current(url)
+    return _load(url, instruments)
+
+
+def _require_current(url: str) -> None:
+    """As `store.database.require_current`, which takes its time, and is asked for what is wrong if anything is."""
+    if url.startswith("sqlite:///") and Path(url.removeprefix("sqlite:///")).is_file():
+        with bulk_reader(url) as reader:
+            if reader.revision() == SCHEMA_REVISION:
+                return
+    from pysys.store.database import connect, require_current
+
+    engine = connect(url)
+    try:
+        require_current(engine)
+    finally:
+        engine.dispose()
+
+
+def _load(url: str, instruments: Sequence[str]) -> MarketData:
+    with bulk_reader(url) as reader:
+        facts = reader.facts()
+        unknown = [code for code in instruments if code not in facts]
+        if unknown:
+            raise _unknown_instrument(url, unknown[0])
+        multiple, adjusted = reader.multiple(instruments), reader.adjusted(instruments)
+        fx = reader.fx()
     for code in instruments:
         for what, read in (("multiple", multiple), ("adjusted", adjusted)):
             if code not in read or not len(read[code]):
@@ -37,21 +73,35 @@ def load_market_data(store: Store, instruments: Sequence[str]) -> MarketData:
                     "or leave it out."
                 )
         currency = facts[code].currency
-        if currency != DOLLAR and currency not in fx:
+        if currency != USD and currency not in fx:
             raise DataError(
-                f"{code} is quoted in {currency}, and the database has no {currency}{DOLLAR} rates. "
+                f"{code} is quoted in {currency}, and the database has no {currency}{USD} rates. "
                 "Run `pysys run update_fx_prices`, or leave it out."
             )
-    series = {code: _series(facts[code], rolls[code], multiple[code], adjusted[code]) for code in instruments}
+    series = {code: _series(code, facts[code], multiple[code], adjusted[code]) for code in instruments}
     rates = {currency: FxPrices(to_datetime64(rows.times), rows.price) for currency, rows in fx.items()}
     return MarketData(series, rates)
 
 
-def _series(
-    instrument: Instrument, rolls: RollParameters, multiple: MultipleRows, adjusted: PriceRows
-) -> InstrumentSeries:
+def _unknown_instrument(url: str, code: str) -> DataError:
+    from pysys.store.markets import UnknownInstrument
+    from pysys.store.unit import Store
+
+    store = Store(url)
+    try:
+        with store.read() as unit:
+            unit.markets.instrument(code)
+            unit.markets.roll_parameters(code)
+    except UnknownInstrument as unknown:
+        return unknown
+    finally:
+        store.close()
+    return DataError(f"{code} was added to the database just now; run it again.")
+
+
+def _series(code: str, facts: InstrumentFacts, multiple: MultipleRows, adjusted: PriceRows) -> InstrumentSeries:
     return InstrumentSeries(
-        instrument.code,
+        code,
         MultiplePrices(
             to_datetime64(multiple.times),
             multiple.price,
@@ -62,19 +112,14 @@ def _series(
             multiple.forward_contract,
         ),
         AdjustedPrices(to_datetime64(adjusted.times), adjusted.price),
-        instrument_meta(instrument, rolls),
-    )
-
-
-def instrument_meta(instrument: Instrument, rolls: RollParameters) -> InstrumentMeta:
-    """The facts of an instrument that the research engine needs."""
-    return InstrumentMeta(
-        point_size=instrument.point_size,
-        currency=instrument.currency,
-        asset_class=instrument.asset_class,
-        spread_cost=instrument.spread_cost,
-        per_block=instrument.per_block,
-        percentage=instrument.percentage,
-        per_trade=instrument.per_trade,
-        hold_roll_cycle=rolls.hold_cycle,
+        InstrumentMeta(
+            point_size=facts.point_size,
+            currency=facts.currency,
+            asset_class=facts.asset_class,
+            spread_cost=facts.spread_cost,
+            per_block=facts.per_block,
+            percentage=facts.percentage,
+            per_trade=facts.per_trade,
+            hold_roll_cycle=facts.hold_cycle,
+        ),
     )

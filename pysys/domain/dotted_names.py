@@ -21,5 +21,5 @@ def resolve(dotted: str, known: Mapping[str, Any], setting: str) -> Any:
         return getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError) as error:
         raise ConfigError(
-            f"{setting}: {dotted} cannot be imported ({error}). Put the module where Python finds it, or correct the path."
+            f"{setting}: {dotted} cannot be imported ({error}). Put it where Python finds it, or correct the path."
         ) from error

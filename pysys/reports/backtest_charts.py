@@ -17,16 +17,20 @@ _DAYS_A_YEAR = 256
 def statistics_table(result: BacktestResult) -> pd.DataFrame:
     """Statistics of the portfolio's daily returns, gross, of costs and net. Means and deviations in % a year."""
     table = pd.DataFrame(result.stats)
-    return table.loc[[name for name in _SHOWN if name in table.index]].round(3).rename(
-        index={
-            "ann_mean": "mean, % a year",
-            "ann_std": "standard deviation, % a year",
-            "sharpe": "Sharpe ratio",
-            "sortino": "Sortino ratio",
-            "worst_drawdown": "worst drawdown, %",
-            "avg_drawdown": "average drawdown, %",
-            "hitrate": "share of days that gained",
-        }
+    return (
+        table.loc[[name for name in _SHOWN if name in table.index]]
+        .round(3)
+        .rename(
+            index={
+                "ann_mean": "mean, % a year",
+                "ann_std": "standard deviation, % a year",
+                "sharpe": "Sharpe ratio",
+                "sortino": "Sortino ratio",
+                "worst_drawdown": "worst drawdown, %",
+                "avg_drawdown": "average drawdown, %",
+                "hitrate": "share of days that gained",
+            }
+        )
     )
 
 

@@ -144,20 +144,20 @@ def daily_costs(
     trades = trade_costs(held.values, price, facts) * ratio
     filled = forward_fill(price)
     dates = grid.dates
-    out = np.full(held.values.shape, np.nan)
-    for column, (facts_of, fx_of) in enumerate(zip(facts, fx, strict=True)):
-        index = held.index[:, column]
-        traded = ~np.isnan(trades[:, column])
-        rolls = roll_costs(dates[index], held.values[index, column], filled[index, column], facts_of, roll_share)
-        factor = as_of(dates, ratio[:, column], rolls.dates)
-        charges = np.concatenate([trades[traded, column], rolls.costs * factor])
-        moments = np.concatenate([dates[traded], rolls.dates])
+    by_instrument = (np.ascontiguousarray(each.T) for each in (held.index, held.values, trades, ratio, filled))
+    out = np.full(held.values.shape[::-1], np.nan)
+    for charged, facts_of, fx_of, *daily in zip(out, facts, fx, *by_instrument, strict=True):
+        index, positions, traded, factors, prices = daily
+        on = ~np.isnan(traded)
+        rolls = roll_costs(dates[index], positions[index], prices[index], facts_of, roll_share)
+        charges = np.concatenate([traded[on], rolls.costs * as_of(dates, factors, rolls.dates)])
+        moments = np.concatenate([dates[on], rolls.dates])
         if not len(moments):
             continue
         rows = grid.rows(business_days(moments))
-        out[rows.min() : rows.max() + 1, column] = 0.0
-        np.add.at(out[:, column], rows, np.nan_to_num(charges * fx_of.at(moments), nan=0.0))
-    return out
+        charged[rows.min() : rows.max() + 1] = 0.0
+        np.add.at(charged, rows, np.nan_to_num(charges * fx_of.at(moments), nan=0.0))
+    return np.ascontiguousarray(out.T)
 
 
 def turnover(positions: FloatArray, average_position: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysys.domain.errors import DataError
 from pysys.systems.asset_classes import median_of_class, median_of_present, members_of_classes
@@ -90,16 +91,19 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
         if not len(adjusted) or not len(multiple):
             raise DataError(f"{one.code}: has no price rows; import its prices or leave it out")
     grid = DailyGrid.covering([(days[0], days[-1]) for days in (*adjusted_days, *multiple_days)])
-    shape = (len(grid), len(series))
-    price, raw_price, roll = (np.empty(shape) for _ in range(3))
-    price_index, raw_index = (np.empty(shape, dtype=bool) for _ in range(2))
-    for column, one in enumerate(series):
-        adjusted, multiple = adjusted_days[column], multiple_days[column]
-        price[:, column] = grid.last_of_day(adjusted, one.adjusted.price)
-        raw_price[:, column] = grid.last_of_day(multiple, one.multiple.price)
-        roll[:, column] = grid.mean_of_day(multiple, annualised_roll_of_rows(one.multiple))
-        price_index[:, column] = grid.index_of(adjusted)
-        raw_index[:, column] = grid.index_of(multiple)
+    folded = zip(series, adjusted_days, multiple_days, strict=True)
+    price, raw_price, roll, price_index, raw_index = _side_by_side(
+        [
+            (
+                grid.last_of_day(adjusted, one.adjusted.price),
+                grid.last_of_day(multiple, one.multiple.price),
+                grid.mean_of_day(multiple, annualised_roll_of_rows(one.multiple)),
+                grid.index_of(adjusted),
+                grid.index_of(multiple),
+            )
+            for one, adjusted, multiple in folded
+        ]
+    )
     returns = price - lag(price)
     vol = volatility.estimate(returns, price_index)
     norm_return = returns / lag(vol)
@@ -119,6 +123,11 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
         cum_norm_return=Panel(cumulated, price_index),
         asset_class_norm_price=Panel(asset_class_price(norm_return, classes, price_index), price_index),
     )
+
+
+def _side_by_side(rows: Sequence[Sequence[NDArray]]) -> list[NDArray]:
+    """From daily series by instrument to (date x instrument) arrays; faster than filling them column by column."""
+    return [np.ascontiguousarray(np.array(each).T) for each in zip(*rows, strict=True)]
 
 
 def annualised_roll_of_rows(prices: MultiplePrices) -> FloatArray:

@@ -2,9 +2,15 @@
 
 import sys
 
-from tests.benchmarks import notebooks, orders, prices, replay
+from tests.benchmarks import backtest, notebooks, orders, prices, replay
 
-BENCHMARKS = {"notebooks": notebooks.run, "orders": orders.run, "prices": prices.run, "replay": replay.run}
+BENCHMARKS = {
+    "backtest": backtest.run,
+    "notebooks": notebooks.run,
+    "orders": orders.run,
+    "prices": prices.run,
+    "replay": replay.run,
+}
 
 
 def main(names: list[str]) -> int:

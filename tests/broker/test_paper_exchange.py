@@ -15,6 +15,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from pysys.broker.paper.clock import ExchangeClock
+from pysys.broker.paper.exchange import PaperBroker
+from pysys.broker.port import BrokerUnavailable, OrderTicket, WorkingStatus
+from pysys.clock import FrozenClock
+from pysys.domain.contracts import Contract
+from pysys.domain.errors import ConfigError, DataError, NeedsOperator, OrderRejected
 from tests.broker.paper_world import (
     BUND_JUN,
     BUND_MAR,
@@ -32,13 +39,6 @@ from tests.broker.paper_world import (
     desk_minute,
     market,
 )
-
-from pysys.broker.paper.clock import ExchangeClock
-from pysys.broker.paper.exchange import PaperBroker
-from pysys.broker.port import BrokerUnavailable, OrderTicket, WorkingStatus
-from pysys.clock import FrozenClock
-from pysys.domain.contracts import Contract
-from pysys.domain.errors import ConfigError, DataError, NeedsOperator, OrderRejected
 
 WORLD = market()
 SESSION_END = MONDAY + timedelta(hours=17)

@@ -8,6 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from pysys.broker.paper.stored import StoredMarket, StoredPrices
+from pysys.broker.port import UnknownContract
+from pysys.domain.contracts import Contract
+from pysys.domain.errors import DataError
 from tests.broker.paper_world import (
     BUND_JUN,
     BUND_MAR,
@@ -24,11 +29,6 @@ from tests.broker.paper_world import (
     micros,
     prices,
 )
-
-from pysys.broker.paper.stored import StoredMarket, StoredPrices
-from pysys.broker.port import UnknownContract
-from pysys.domain.contracts import Contract
-from pysys.domain.errors import DataError
 
 WORLD = market()
 NONE = np.empty(0)

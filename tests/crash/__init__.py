@@ -1,1 +1,1 @@
-"""The order ledger under violence: processes killed at any moment, and dying at every commit and broker call in turn."""
+"""The order ledger under violence: processes killed at any moment, dying at every commit and every broker call."""

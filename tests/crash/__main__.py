@@ -11,9 +11,9 @@ from tests.crash.violence import Calls, die_at_call, kill_at_random
 
 
 @click.command()
-@click.option("--orders", default=300)
-@click.option("--kills", default=200)
-@click.option("--seed", default=1)
+@click.option("--orders", default=300, help="Orders of the scenario that is killed.")
+@click.option("--kills", default=200, help="How often it is killed.")
+@click.option("--seed", default=1, help="Decides everything that happens.")
 def main(orders: int, kills: int, seed: int) -> None:
     """Kill at random, then die at every commit and at every broker call in turn."""
     with tempfile.TemporaryDirectory() as folder:

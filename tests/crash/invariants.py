@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import select
 
 from pysys.desk import Desk
-from pysys.execution.broker_orders import resolve_fates
-from pysys.execution.stack_handler import pull_fills
+from pysys.execution.fates import resolve_fates
+from pysys.execution.fills import pull_fills
 from pysys.store import schema
 
 

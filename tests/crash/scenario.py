@@ -20,8 +20,8 @@ from pysys.domain.contracts import Contract
 from pysys.domain.orders import InstrumentOrder, InstrumentOrderType
 from pysys.domain.prices import MultipleRows
 from pysys.domain.roll_states import RollState, RollStatus
-from pysys.execution.broker_orders import request_cancel
 from pysys.execution.stack_handler import run_stack_handler
+from pysys.execution.working import request_cancel
 from pysys.store.database import migrate, sqlite_url
 from pysys.store.prices import SeriesKey, SeriesKind
 from pysys.store.unit import Store, UnitOfWork

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import numpy as np
-from tests.data.price_world import INSTRUMENTS, ROLLS, business_days, stored_prices
 
 from pysys.domain.contracts import Contract
 from pysys.domain.prices import MultipleRows, PriceRows, to_datetime64
 from pysys.domain.roll_calendars import approximate_calendar, final_calendar, multiple_from_calendar
 from pysys.domain.stitching import panama_stitch
+from tests.data.price_world import INSTRUMENTS, ROLLS, business_days, stored_prices
 
 
 def multiple_of(code: str) -> MultipleRows:

@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.data.csv_world import edit, multiple_of, write_layout, write_prices
-from tests.data.price_world import GOLD_JUN, INSTRUMENTS
 
 from pysys.data.contract_history import contract_histories
 from pysys.data.csv_layout import load_market_data as load_csv
@@ -23,6 +21,8 @@ from pysys.domain.prices import MultipleRows, PriceRows
 from pysys.store.prices import SeriesKey, SeriesKind
 from pysys.store.schema import metadata
 from pysys.store.unit import Store
+from tests.data.csv_world import edit, multiple_of, write_layout, write_prices
+from tests.data.price_world import GOLD_JUN, INSTRUMENTS
 
 HOUR = 3_600_000_000
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.price_world import GOLD_JUN, GOLD_MAR, INSTRUMENTS, TONIGHT, open_desk, with_history
 
 from pysys.data.fx import update_fx_prices
 from pysys.data.historical import update_historical_prices
@@ -24,6 +23,7 @@ from pysys.domain.stitching import panama_stitch
 from pysys.store.markets import ListedContract
 from pysys.store.prices import PriceOutcome, Resolution, SeriesKind, contract_key
 from pysys.store.unit import Store
+from tests.data.price_world import GOLD_JUN, GOLD_MAR, INSTRUMENTS, TONIGHT, open_desk, with_history
 
 TODAY = to_microseconds(TONIGHT)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.data.price_world import BUND_JUN, GOLD_JUN, GOLD_MAR, hold, open_desk, with_history
 
 from pysys.data.historical import update_historical_prices
 from pysys.data.multiple import update_multiple_adjusted_prices
@@ -21,6 +20,7 @@ from pysys.domain.roll_states import RollMoveRefused, RollState
 from pysys.domain.stitching import panama_stitch
 from pysys.store.prices import SeriesKey, SeriesKind
 from pysys.store.unit import Store
+from tests.data.price_world import BUND_JUN, GOLD_JUN, GOLD_MAR, hold, open_desk, with_history
 
 MULTIPLE = SeriesKey(SeriesKind.MULTIPLE, "GOLD")
 

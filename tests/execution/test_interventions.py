@@ -94,7 +94,7 @@ def test_two_clicks_are_one_request(person, desk):
         person.asks("manual_order", token="button-7", strategy="trend", instrument="GOLD", trade=3)
 
 
-def test_a_hundred_clicks_at_once_are_one_request(person, desk):
+def test_many_clicks_at_once_are_one_request(person, desk):
     arguments = {"strategy": "trend", "instrument": "GOLD", "quantity": 1}
     clicks = [
         threading.Thread(target=person.asks, args=("balance_instrument_trade", "once"), kwargs=arguments)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.systems.markets import configuration, instrument, market, walk
 
 from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_config import BacktestConfig
@@ -14,6 +13,7 @@ from pysys.systems.content import digest
 from pysys.systems.market_data import FxPrices, MarketData
 from pysys.systems.stage_cache import StageCache
 from pysys.systems.stage_run import part_of
+from tests.systems.markets import configuration, instrument, market, walk
 
 CODES = ("CORN", "WHEAT", "BUND")
 EVERYTHING = dict.fromkeys(

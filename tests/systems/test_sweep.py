@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tests.systems.markets import configuration, instrument, market, walk
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest import run_backtest
 from pysys.systems.market_data import FxPrices
 from pysys.systems.market_files import open_market_data, save_market_data
 from pysys.systems.sweep import sweep
+from tests.systems.markets import configuration, instrument, market, walk
 
 CODES = ("CORN", "WHEAT")
 FAST = "trading_rules.ewmac4_16.other_args.Lfast"
