@@ -13,6 +13,7 @@ from pysys.domain.errors import DataError
 from pysys.domain.prices import MultipleRows, PriceRows, to_datetime64
 from pysys.store.bulk import InstrumentFacts, bulk_reader
 from pysys.store.revision import SCHEMA_REVISION
+from pysys.store.second_reader import read_histories
 from pysys.systems.fx import USD
 from pysys.systems.market_data import (
     AdjustedPrices,
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 
 def load_market_data(store: Store, instruments: Sequence[str]) -> MarketData:
-    """Multiple and adjusted prices, facts and exchange rates of `instruments`, in one view of the database.
+    """Multiple and adjusted prices, facts and exchange rates of `instruments`.
+
+    The prices of each instrument are those of one moment.
 
     Raises UnknownInstrument for a code that is not in the database, DataError for one without prices or without the
     rates of its currency.
@@ -63,11 +66,12 @@ def _load(url: str, instruments: Sequence[str]) -> MarketData:
         unknown = [code for code in instruments if code not in facts]
         if unknown:
             raise _unknown_instrument(url, unknown[0])
-        multiple, adjusted = reader.multiple(instruments), reader.adjusted(instruments)
         fx = reader.fx()
+    prices = read_histories(url, instruments)
     for code in instruments:
-        for what, read in (("multiple", multiple), ("adjusted", adjusted)):
-            if code not in read or not len(read[code]):
+        multiple, adjusted = prices[code]
+        for what, rows in (("multiple", len(multiple)), ("adjusted", len(adjusted))):
+            if not rows:
                 raise DataError(
                     f"{code} has no {what} prices in the database. Import them with `pysys import-prices`, "
                     "or leave it out."
@@ -78,7 +82,7 @@ def _load(url: str, instruments: Sequence[str]) -> MarketData:
                 f"{code} is quoted in {currency}, and the database has no {currency}{USD} rates. "
                 "Run `pysys run update_fx_prices`, or leave it out."
             )
-    series = {code: _series(code, facts[code], multiple[code], adjusted[code]) for code in instruments}
+    series = {code: _series(code, facts[code], *prices[code]) for code in instruments}
     rates = {currency: FxPrices(to_datetime64(rows.times), rows.price) for currency, rows in fx.items()}
     return MarketData(series, rates)
 

@@ -122,9 +122,9 @@ def _market(run: StageRun, config: BacktestConfig, market_data: MarketData) -> _
     facts = tuple(one.meta for one in series)
     fx = tuple(FxRate.between(one.currency, config.base_currency, market_data) for one in facts)
     return _Market(
-        series=run.given(series, prices=given, content=config.start_date),
-        facts=run.given(facts, content=facts),
-        fx=run.given(fx, prices=[one for rate in fx for one in (rate.quote, rate.base)]),
+        series=run.given(series, config.start_date, prices=given),
+        facts=run.given(facts, facts),
+        fx=run.given(fx, None, prices=[one for rate in fx for one in (rate.quote, rate.base)]),
     )
 
 
@@ -147,10 +147,10 @@ def _forecasts(
     forecasts = {}
     for name in fixed.weights:
         spec = config.rules[name]
-        rule = run.given(rules[name], content=rule_content(spec, rules[name]))
+        rule = run.given(rules[name], rule_content(spec, rules[name]))
         what = RuleSpec("", spec.function, spec.data, spec.other_args)
         forecasts[name] = run.stage("rule", raw_forecast, what, rule, raw, label=f"rule {name}")
-    parameters = run.given(fixed, content=fixed)
+    parameters = run.given(fixed, fixed)
     if not config.estimates.intersection(FORECAST_ESTIMATE_FLAGS):
         return forecasts, parameters, ForecastEstimates()
     from pysys.systems.estimation.forecast_estimates import estimate_forecast_parameters
@@ -170,7 +170,7 @@ def _shares(
 ) -> tuple[Staged[InstrumentParameters], InstrumentEstimates]:
     """How capital is shared between instruments, and how that was estimated."""
     fixed = fixed_instrument_parameters(config, raw.value.codes)
-    shares = run.given(fixed, content=fixed)
+    shares = run.given(fixed, fixed)
     if not config.estimates.intersection(INSTRUMENT_ESTIMATE_FLAGS):
         return shares, InstrumentEstimates()
     from pysys.systems.estimation.instrument_estimates import estimate_instrument_parameters

@@ -51,7 +51,7 @@ class StageRun:
         self._cache = cache
         self.timings: list[StageTiming] = []
 
-    def given(self, value: T, *, content: Any = None, prices: Iterable[Prices | None] = ()) -> Staged[T]:
+    def given(self, value: T, content: Any, prices: Iterable[Prices | None] = ()) -> Staged[T]:
         """A value that comes from outside, known by some content and by price histories."""
         if self._cache is None:
             return Staged(value, b"")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import as_completed as as_processes_complete
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,7 +26,7 @@ from pysys.systems.backtest_config import BacktestConfig
 from pysys.systems.backtest_yaml import parse_backtest_config
 from pysys.systems.market_data import MarketData
 from pysys.systems.market_files import open_market_data, save_market_data
-from pysys.systems.stage_cache import StageCache
+from pysys.systems.stage_cache import DEFAULT_BYTES, StageCache
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,6 +37,8 @@ Row = dict[str, Any]
 
 ERROR = "error"
 
+_PATIENCE = 10  # seconds for a scheduler to answer
+
 
 def sweep(
     config: BacktestConfig,
@@ -45,6 +48,7 @@ def sweep(
     workers: int | None = None,
     address: str | None = None,
     rules_folder: Path | None = None,
+    cache_bytes: int = DEFAULT_BYTES,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Backtest every variation of `config`; a row for each, in their order.
@@ -53,7 +57,7 @@ def sweep(
     `{"trading_rules.ewmac16_64.other_args.Lfast": 20, "percentage_vol_target": 15.0}`.
     workers: processes on this machine, all cores when not given; 1 runs in this process. address: of the scheduler
     of a Dask cluster, which then does the work; its workers need this package (`pip install pysys[dask]`), and
-    `rules_folder` where rules of the reader's own are used.
+    `rules_folder` where rules of the reader's own are used. cache_bytes: what each worker may keep between variations.
     Columns: the varied keys; statistics of daily returns in % of capital, `net_sharpe` and so on, gross and costs
     too; `error`, empty where there was none. A variation that fails has its error and no statistics.
     """
@@ -61,14 +65,14 @@ def sweep(
 
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}")
-    keys = config.as_yaml_keys()
+    task = _Task(config.as_yaml_keys(), rules_folder, cache_bytes)
     processes = min(workers if workers is not None else os.cpu_count() or 1, max(len(variations), 1))
     if address is not None:
-        done = _on_cluster(address, keys, market_data, variations, rules_folder)
+        done = _on_cluster(address, task, market_data, variations)
     elif processes == 1:
-        done = _here(keys, market_data, variations, rules_folder)
+        done = _here(task, market_data, variations)
     else:
-        done = _on_processes(processes, keys, market_data, variations, rules_folder)
+        done = _on_processes(processes, task, market_data, variations)
     rows: list[Row] = [{} for _ in variations]
     for count, (position, row) in enumerate(done, start=1):
         rows[position] = row
@@ -100,22 +104,25 @@ def _with(keys: Mapping[str, Any], levels: Sequence[str], value: Any, path: str)
     return {**keys, first: _with(inner, rest, value, path)}
 
 
-def run_variation(
-    keys: Mapping[str, Any],
-    data: MarketData | Path,
-    variation: Variation,
-    rules_folder: Path | None,
-    cache: StageCache | None = None,
-) -> Row:
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """What all variations have in common, but for the prices."""
+
+    keys: Mapping[str, Any]  # of the configuration
+    rules_folder: Path | None
+    cache_bytes: int
+
+
+def _run_variation(task: _Task, data: MarketData | Path, variation: Variation, cache: StageCache | None = None) -> Row:
     """Statistics of one variation, or its error.
 
     data: the prices, or the folder they were saved in. cache: this worker's own for these prices when not given.
     """
     try:
         market_data = _opened(data) if isinstance(data, Path) else data
-        known = _cache_of(market_data) if cache is None else cache
-        config = varied_config(keys, variation)
-        result = run_backtest(config, market_data, rules_folder=rules_folder, cache=known)
+        known = _cache_of(market_data, task.cache_bytes) if cache is None else cache
+        config = varied_config(task.keys, variation)
+        result = run_backtest(config, market_data, rules_folder=task.rules_folder, cache=known)
         stats = {f"{of}_{name}": value for of, each in result.stats.items() for name, value in each.items()}
     except Exception as error:  # a rule of the reader's own may raise anything; the others go on
         return {ERROR: _said(error)}
@@ -132,33 +139,27 @@ def _opened(folder: Path) -> MarketData:
 _CACHES: WeakKeyDictionary[MarketData, threading.local] = WeakKeyDictionary()
 
 
-def _cache_of(market_data: MarketData) -> StageCache:
+def _cache_of(market_data: MarketData, most: int) -> StageCache:
     mine = _CACHES.setdefault(market_data, threading.local())
     if not hasattr(mine, "cache"):
-        mine.cache = StageCache()
+        mine.cache = StageCache(most)
     return mine.cache
 
 
-def _here(
-    keys: Mapping[str, Any], market_data: MarketData, variations: Sequence[Variation], rules_folder: Path | None
-) -> Iterator[tuple[int, Row]]:
-    cache = StageCache()
+def _here(task: _Task, market_data: MarketData, variations: Sequence[Variation]) -> Iterator[tuple[int, Row]]:
+    cache = StageCache(task.cache_bytes)
     for position, variation in enumerate(variations):
-        yield position, run_variation(keys, market_data, variation, rules_folder, cache)
+        yield position, _run_variation(task, market_data, variation, cache)
 
 
 def _on_processes(
-    processes: int,
-    keys: Mapping[str, Any],
-    market_data: MarketData,
-    variations: Sequence[Variation],
-    rules_folder: Path | None,
+    processes: int, task: _Task, market_data: MarketData, variations: Sequence[Variation]
 ) -> Iterator[tuple[int, Row]]:
     """Spawned, because a process with threads must not be forked; the prices are mapped, not sent."""
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
         save_market_data(market_data, Path(folder))
         futures = {
-            pool.submit(run_variation, keys, Path(folder), dict(variation), rules_folder): position
+            pool.submit(_run_variation, task, Path(folder), dict(variation)): position
             for position, variation in enumerate(variations)
         }
         for future in as_processes_complete(futures):
@@ -166,11 +167,7 @@ def _on_processes(
 
 
 def _on_cluster(
-    address: str,
-    keys: Mapping[str, Any],
-    market_data: MarketData,
-    variations: Sequence[Variation],
-    rules_folder: Path | None,
+    address: str, task: _Task, market_data: MarketData, variations: Sequence[Variation]
 ) -> Iterator[tuple[int, Row]]:
     """The prices are sent to every worker once."""
     with _cluster(address) as client:
@@ -178,7 +175,7 @@ def _on_cluster(
 
         data = client.scatter(market_data, broadcast=True, hash=False)
         futures = {
-            client.submit(run_variation, keys, data, dict(variation), rules_folder, pure=False): position
+            client.submit(_run_variation, task, data, dict(variation), pure=False): position
             for position, variation in enumerate(variations)
         }
         for future in as_completed(futures, loop=client.loop):
@@ -192,7 +189,7 @@ def _cluster(address: str) -> Iterator[Any]:
     except ModuleNotFoundError as missing:
         raise ConfigError("a sweep on a cluster needs Dask; install it with `pip install 'pysys[dask]'`") from missing
     try:
-        client = Client(address, set_as_default=False)
+        client = Client(address, set_as_default=False, timeout=_PATIENCE)
     except OSError as problem:
         raise ConfigError(f"there is no Dask scheduler at {address}: {problem}") from problem
     with client:

@@ -28,10 +28,10 @@ CLASSES = ("Ags", "Bond", "Equity", "FX", "Metals", "OilGas")
 SPANS = (4, 8, 16, 32, 64)
 CARRY_DAYS = (10, 30, 60, 125)
 LOOKBACKS = (20, 40, 80, 160)
-VARIATIONS = 8
+VARIATIONS = 24
 
 _MEASURE = """
-import json, resource, sys, time
+import json, re, sys, time
 from pathlib import Path
 from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_yaml import read_backtest_config
@@ -40,8 +40,9 @@ config, data = read_backtest_config(Path(sys.argv[1]) / "config.json"), open_mar
 started = time.perf_counter(), time.process_time()
 run_backtest(config, data).stats
 real, used = time.perf_counter() - started[0], time.process_time() - started[1]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([real, used, peak / (1024 if sys.platform != "darwin" else 1024**2)]))
+status = Path("/proc/self/status")  # getrusage would count the parent's memory
+found = re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text()) if status.exists() else None
+print(json.dumps([real, used, int(found[1]) / 1024 if found else float("nan")]))
 """
 
 

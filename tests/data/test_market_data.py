@@ -1,0 +1,66 @@
+"""A backtest from the database is the backtest from the files it was imported from, and imports as little."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from pysys.data.importing import import_prices
+from pysys.data.market_data import market_data_at
+from pysys.domain.errors import ConfigError
+from pysys.store.database import migrate, sqlite_url
+from pysys.store.markets import UnknownInstrument
+from pysys.store.unit import Store
+from tests.data.csv_world import write_layout
+from tests.systems.markets import configuration
+
+PROGRAM = """
+import sys
+from pysys.cli import run
+code = run(sys.argv[1:])
+slow = [name for name in ("pandas", "scipy", "sqlalchemy", "psycopg", "alembic", "dask") if name in sys.modules]
+sys.exit(code or ", ".join(slow) or 0)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_layout(tmp_path_factory.mktemp("layout") / "futures")
+
+
+@pytest.fixture(scope="module")
+def url(folder: Path) -> str:
+    store = Store(sqlite_url(folder.parent / "pysys.db"))
+    migrate(store.engine)
+    import_prices(store, folder).raise_if_incomplete()
+    store.close()
+    return store.url
+
+
+def test_files_and_database_give_one_backtest_without_importing_what_is_slow(folder, url, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(configuration(["GOLD", "BUND"]).as_yaml_keys(), sort_keys=False))
+    for name, source in (("files", ["--data", str(folder)]), ("database", [])):
+        arguments = ["backtest", str(config), "--out", str(tmp_path / name), "--timing", *source]
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *arguments],
+            env={**os.environ, "PYSYS_DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        for lap in ("import", "read", "compute", "write", "total", "  rule carry10", "  account"):
+            assert f"\n{lap}" in done.stdout
+    for file in ("positions.parquet", "portfolio.parquet"):
+        assert pq.read_table(tmp_path / "files" / file).equals(pq.read_table(tmp_path / "database" / file))
+
+
+def test_a_database_that_is_not_there_or_knows_no_such_instrument_says_so(url, tmp_path):
+    with pytest.raises(ConfigError, match="pysys init"):
+        market_data_at(sqlite_url(tmp_path / "none.db"), ["GOLD"])
+    with pytest.raises(UnknownInstrument, match="TIN is not an instrument"):
+        market_data_at(url, ["GOLD", "TIN"])
