@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pysys.data.csv_layout import load_market_data, read_multiple_prices
+from pysys.data.csv_layout import load_market_data
 from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.backtest_yaml import read_backtest_config
-from pysys.systems.stitching import panama_stitch
 
 EVERY_DAY = ("CORN", "US10", "SP500_micro")
 THINNED = (
@@ -18,7 +17,6 @@ THINNED = (
     "LIVECOW", "MXP", "NASDAQ_micro", "NIKKEI", "PLAT", "SOFR", "SOYBEAN", "SUGAR11", "US2", "US5", "V2X", "VIX",
     "WHEAT",
 )  # fmt: skip
-ADJUSTED = ("CORN", "CRUDE_W_mini", "GOLD_micro", "SP500_micro", "US10", "V2X")
 
 
 @pytest.fixture(scope="module")
@@ -87,13 +85,3 @@ def test_instrument_totals_turnover_and_sr_costs_agree(result, shared):
             assert_agrees(ours[name].to_numpy(float), reference[name].to_numpy(float), f"instrument_pnl {name}")
         else:
             assert list(ours[name]) == list(reference[name])
-
-
-@pytest.mark.parametrize("instrument", ADJUSTED)
-def test_the_stitch_agrees(shared, instrument):
-    path = shared / "reference" / f"adjusted_{instrument}.csv"
-    reference = pd.read_csv(path, parse_dates=["datetime"], index_col="datetime")
-    prices = read_multiple_prices(shared / "data" / "futures" / "multiple_prices_csv" / f"{instrument}.csv")
-    for name, fill in (("adjusted_no_fill", False), ("adjusted_forward_fill", True)):
-        ours = pd.Series(panama_stitch(prices, fill=fill).price, index=pd.DatetimeIndex(prices.times))
-        assert_agrees(ours.reindex(reference.index).to_numpy(), reference[name].to_numpy(float), name)

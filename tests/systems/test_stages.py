@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pysys.domain.errors import DataError
 from pysys.systems.account import roll_costs, roll_dates, trade_costs, turnover
 from pysys.systems.daily import DailyGrid, as_of, business_days, dates_of
 from pysys.systems.forecasts import combined_forecast, smoothed_weights
@@ -14,7 +13,6 @@ from pysys.systems.market_data import MultiplePrices
 from pysys.systems.positions import Buffer, buffered_position, smoothed_instrument_weights
 from pysys.systems.raw_data import annualised_roll_of_rows
 from pysys.systems.statistics import return_statistics, two_sided_p_value
-from pysys.systems.stitching import panama_stitch
 from tests.systems.markets import FACTS, instrument, walk
 
 NAN = math.nan
@@ -171,18 +169,6 @@ def test_statistics_of_nothing_are_missing_rather_than_an_error():
 def test_p_values_are_those_of_the_tables(t, degrees, p):
     assert two_sided_p_value(t, degrees) == pytest.approx(p, rel=1e-5)
     assert two_sided_p_value(-t, degrees) == two_sided_p_value(t, degrees)
-
-
-def test_stitching_moves_history_by_the_gap_of_the_last_old_row():
-    times = np.datetime64("2020-01-01", "us") + np.arange(4) * np.timedelta64(1, "D")
-    contracts = np.array([20200300, 20200300, 20200600, 20200600])
-    price, forward = np.array([10.0, 11.0, 15.0, NAN]), np.array([NAN, 14.0, 18.0, 18.0])
-    many = MultiplePrices(times, price, forward, forward, contracts, contracts, contracts)
-    np.testing.assert_array_equal(panama_stitch(many).price, [13.0, 14.0, 15.0, NAN])
-    np.testing.assert_array_equal(panama_stitch(many, fill=True).price, [13.0, 14.0, 15.0, 15.0])
-    many = replace(many, forward=np.array([NAN, NAN, 18.0, 18.0]))
-    with pytest.raises(DataError, match="no FORWARD at 2020-01-02"):
-        panama_stitch(many)
 
 
 def test_columns_of_different_length_are_refused():
