@@ -156,7 +156,7 @@ def _on_processes(
     processes: int, task: _Task, market_data: MarketData, variations: Sequence[Variation]
 ) -> Iterator[tuple[int, Row]]:
     """Spawned, because a process with threads must not be forked; the prices are mapped, not sent."""
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(processes, get_context("spawn")) as pool:
+    with tempfile.TemporaryDirectory() as folder, _pool(processes) as pool:
         save_market_data(market_data, Path(folder))
         futures = {
             pool.submit(_run_variation, task, Path(folder), dict(variation)): position
@@ -164,6 +164,12 @@ def _on_processes(
         }
         for future in as_processes_complete(futures):
             yield futures[future], _row_of(future)
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    """Each process on one core: told before it imports numpy, whose threads would get in each other's way."""
+    one_thread = ("OPENBLAS_NUM_THREADS", "1")
+    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=os.putenv, initargs=one_thread)
 
 
 def _on_cluster(
