@@ -18,6 +18,7 @@ from pysys.domain.errors import ConfigError, NeedsOperator, PysysError
 from pysys.domain.targets import BufferedTarget, Target
 from pysys.store.prices import SeriesKind
 from pysys.store.targets import BacktestRun
+from pysys.systems.market_data import MarketData
 
 CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"
 
@@ -101,19 +102,22 @@ def run_systems(desk: Desk, strategies: Sequence[str] | None = None) -> SystemsR
     with desk.store.read() as unit:
         capital = unit.targets.latest_strategy_capital()
     outcomes = []
+    prices = _Prices(desk)
     for strategy, method in methods.items():
         started = time.perf_counter()
         try:
             if strategy not in capital:
                 raise NeedsOperator("no capital yet; run `pysys run strategy_allocation` first.")
-            outcomes.append(_run_one(desk, strategy, method, capital[strategy][1], started))
+            outcomes.append(_run_one(desk, strategy, method, capital[strategy][1], prices, started))
         except PysysError as error:
             seconds = time.perf_counter() - started
             outcomes.append(StrategyOutcome(strategy, math.nan, seconds, (), "", str(error)))
     return SystemsResult(tuple(outcomes))
 
 
-def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started: float) -> StrategyOutcome:
+def _run_one(
+    desk: Desk, strategy: str, method: Method, capital: float, prices: "_Prices", started: float
+) -> StrategyOutcome:
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_yaml import read_backtest_config
     from pysys.systems.saved_states import save_state
@@ -138,7 +142,7 @@ def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started:
         raise ConfigError(f"run_systems.{strategy}: there is no file {path}.")
     config = read_backtest_config(path)
     chosen = config.instruments if config.instrument_weights else _instruments_with_prices(desk)
-    result = run_backtest(config, load_market_data(desk.store, chosen), capital=capital)
+    result = run_backtest(config, prices.of(tuple(chosen)), capital=capital)
     targets = _targets(desk, strategy, now, result)
     saved = save_state(result, desk.backtests, strategy, now, capital=capital, version=pysys.__version__)
     run = BacktestRun(strategy, now, capital, result.instruments, desk.config_hash, saved.folder.name)
@@ -146,6 +150,19 @@ def _run_one(desk: Desk, strategy: str, method: Method, capital: float, started:
         unit.targets.add_backtest(run, targets)
         unit.commit()
     return StrategyOutcome(strategy, capital, time.perf_counter() - started, targets, saved.folder.name)
+
+
+class _Prices:
+    """Market data read once for all strategies of a run that trade the same instruments."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._read: dict[tuple[str, ...], MarketData] = {}
+
+    def of(self, instruments: tuple[str, ...]) -> MarketData:
+        if instruments not in self._read:
+            self._read[instruments] = load_market_data(self._desk.store, instruments)
+        return self._read[instruments]
 
 
 def _targets(desk: Desk, strategy: str, now: datetime, result: Any) -> tuple[Target, ...]:
