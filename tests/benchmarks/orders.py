@@ -1,5 +1,6 @@
 """Order families a second, from the instrument order to its completion, and what one idle look costs."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from sqlalchemy import event
 from pysys.broker.port import OrderType
 from pysys.config import Config
 from pysys.desk import Desk
+from pysys.domain.contracts import Contract
 from pysys.domain.orders import BrokerOrder, ContractOrder, InstrumentOrder, InstrumentOrderType, OrderLeg, OrderStatus
 from pysys.execution.stack_methods import StackHandler
 from pysys.store.database import migrate, sqlite_url
@@ -19,6 +21,8 @@ from tests.broker import paper_world as world
 
 FAMILIES = 200
 LOOKS = 50
+AT_ONCE = 40
+SYNCS = 300
 
 
 class Counter:
@@ -41,7 +45,9 @@ def run() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         desk = _desk(Path(folder))
         counter = Counter(desk.store)
-        yield _families(desk, counter)
+        syncs = _syncs_a_second(Path(folder))
+        yield f"this disk: {syncs:,.0f} durable 4 KiB writes a second"
+        yield _families(desk, counter, syncs)
         for history in (0, 1_000, 10_000):
             _archive(desk, history)
             yield f"{history} orders in the history: {_look(desk, counter)}"
@@ -49,6 +55,21 @@ def run() -> Iterator[str]:
         handler = _handler(desk)
         handler.one_pass()
         yield f"one order working: {_look(desk, counter)}"
+    with tempfile.TemporaryDirectory() as folder:
+        yield _at_once(_desk(Path(folder)))
+
+
+def _at_once(desk: Desk) -> str:
+    """Passive orders of three markets, all worked by one handler."""
+    counter = Counter(desk.store)
+    for number in range(AT_ONCE):
+        _order(desk, InstrumentOrderType.LIMIT, 1, world.CONTRACTS[number % len(world.CONTRACTS)])
+    handler = _handler(desk)
+    while handler.one_pass():
+        pass
+    with desk.store.read() as unit:
+        working = len(unit.orders.active_broker_orders())
+    return f"{working} of {AT_ONCE} orders working at once, the others waiting their turn: {_look(desk, counter)}"
 
 
 def _desk(folder: Path) -> Desk:
@@ -66,20 +87,21 @@ def _handler(desk: Desk) -> StackHandler:
     return StackHandler(desk, desk.clock.now() + timedelta(hours=4))
 
 
-def _order(desk: Desk, kind: InstrumentOrderType, trade: int) -> None:
+def _order(desk: Desk, kind: InstrumentOrderType, trade: int, contract: Contract = world.GOLD_APR) -> None:
     now, algo = desk.clock.now(), "market" if kind is InstrumentOrderType.MARKET else "limit"
-    quote = desk.broker.quote(world.GOLD_APR)
-    limit = None if algo == "market" or quote is None else world.buy("", (world.GOLD_APR, 1), limit="1500").limit_price
+    code = contract.instrument
+    quote = desk.broker.quote(contract)
+    limit = None if algo == "market" or quote is None else world.buy("", (contract, 1), limit="100").limit_price
     with desk.store.write() as unit:
-        family = unit.orders.place_instrument_order(InstrumentOrder("trend", "GOLD", trade, kind, now))
-        legs = (OrderLeg(world.GOLD_APR, trade),)
+        family = unit.orders.place_instrument_order(InstrumentOrder("trend", code, trade, kind, now))
+        legs = (OrderLeg(contract, trade),)
         unit.orders.place_contract_order(
-            family, ContractOrder("trend", "GOLD", legs, kind, now, algo_to_use=algo, limit_price=limit)
+            family, ContractOrder("trend", code, legs, kind, now, algo_to_use=algo, limit_price=limit)
         )
         unit.commit()
 
 
-def _families(desk: Desk, counter: Counter) -> str:
+def _families(desk: Desk, counter: Counter, syncs: float) -> str:
     handler = _handler(desk)
     watch = Stopwatch()
     statements, commits = counter.statements, counter.commits
@@ -97,8 +119,20 @@ def _families(desk: Desk, counter: Counter) -> str:
     statements, commits = counter.statements - statements, counter.commits - commits
     return (
         f"{FAMILIES / seconds:.0f} families a second, one after the other; "
-        f"{statements / FAMILIES:.0f} statements and {commits / FAMILIES:.1f} commits each"
+        f"{statements / FAMILIES:.0f} statements and {commits / FAMILIES:.1f} commits each; "
+        f"{commits / seconds / syncs:.2f} of the disk's own rate of durable writes"
     )
+
+
+def _syncs_a_second(folder: Path) -> float:
+    """Durable writes a second of the disk the databases are on."""
+    watch = Stopwatch()
+    with (folder / "sync").open("wb") as file:
+        for _ in range(SYNCS):
+            file.write(bytes(4096))
+            file.flush()
+            os.fsync(file.fileno())
+    return SYNCS / watch.seconds
 
 
 def _look(desk: Desk, counter: Counter) -> str:
