@@ -2,11 +2,13 @@
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from jupyter_client.manager import KernelManager
 
+from pysys.config import Settings
 from pysys.control.outcome import RunOutcome
+from pysys.control.run_notebook import run_notebook
 from pysys.control.runner import Runner
 from pysys.control.setup import initialise
 from tests.benchmarks.workspace import Stopwatch, settings_in_new_folder
@@ -18,28 +20,32 @@ def run() -> Iterator[str]:
     """Wall time of a `status` run less the seconds its own cells took, over the start of an empty kernel."""
     empty = statistics.median(_empty_kernel() for _ in range(RUNS))
     yield f"an empty kernel answers after {empty:.2f} s (median of {RUNS})"
-    for spare in (False, True):
-        with settings_in_new_folder() as settings:
-            initialise(settings)
-            with Runner(settings, spare=spare) as runner:
-                runner.run("status")
-                walls, works = [], []
-                for _ in range(RUNS):
-                    watch = Stopwatch()
-                    outcome = runner.run("status")
-                    walls.append(watch.seconds)
-                    works.append(_work(outcome))
-            overhead = statistics.median(wall - work for wall, work in zip(walls, works, strict=True))
-            how = "one after the other" if spare else "each by itself"
-            yield (
-                f"runs {how}: {statistics.median(walls):.2f} s, overhead {overhead:.2f} s, "
-                f"{overhead / empty:.2f} times an empty kernel"
-            )
+    with settings_in_new_folder() as settings:
+        initialise(settings)
+        with Runner(settings) as runner:
+            runner.run("status")
+            yield _measured("runs of one day, after the first", lambda: runner.run("status"), empty)
+        yield _measured("runs each by itself", lambda: _alone(settings), empty)
+
+
+def _alone(settings: Settings) -> RunOutcome:
+    return run_notebook(settings, "status")
+
+
+def _measured(what: str, once: Callable[[], RunOutcome], empty: float) -> str:
+    walls, overheads = [], []
+    for _ in range(RUNS):
+        watch = Stopwatch()
+        outcome = once()
+        walls.append(watch.seconds)
+        overheads.append(watch.seconds - _work(outcome))
+    overhead = statistics.median(overheads)
+    return f"{what}: {statistics.median(walls):.2f} s, overhead {overhead:.2f} s, {overhead / empty:.2f} empty kernels"
 
 
 def _empty_kernel() -> float:
     watch = Stopwatch()
-    manager = KernelManager()
+    manager = KernelManager(transport="ipc")
     manager.start_kernel()
     client = manager.blocking_client()
     client.start_channels()
