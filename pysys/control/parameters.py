@@ -27,7 +27,11 @@ class Parameter:
 
     @property
     def kind_name(self) -> str:
-        return self.kind.__name__ if isinstance(self.kind, type) and not get_args(self.kind) else str(self.kind)
+        """The declared type as a notebook writes it: `float | None`, `list[str]`."""
+        inside = get_args(self.kind)
+        if get_origin(self.kind) in (Union, types.UnionType):
+            return " | ".join("None" if kind is types.NoneType else kind.__name__ for kind in inside)
+        return self.kind.__name__ if isinstance(self.kind, type) and not inside else str(self.kind)
 
 
 def read_parameters(notebook: Path) -> list[Parameter]:
