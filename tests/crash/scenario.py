@@ -31,6 +31,7 @@ STRATEGIES = ("trend", "carry", "skew")
 START = world.MONDAY + timedelta(hours=8)
 STRETCH = timedelta(minutes=30)  # one run of the stack handler
 STRETCHES_A_DAY = 18
+FORTNIGHT = 10 * STRETCHES_A_DAY
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,15 @@ class Event:
     state: str = ""
 
 
-def plan(seed: int, orders: int) -> list[list[Event]]:
-    """Events of each stretch of the fortnight."""
+def plan(seed: int, orders: int, length: int) -> list[list[Event]]:
+    """Events of each of `length` stretches; the last tenth has no new orders."""
     chance = random.Random(seed)
-    stretches: list[list[Event]] = [[] for _ in range(10 * STRETCHES_A_DAY)]
+    stretches: list[list[Event]] = [[] for _ in range(length)]
     for _ in range(orders):
         code = chance.choice(("GOLD", "GOLD", "BUND", "NIKKEI"))
         trade = chance.choice([-3, -2, -1, 1, 2, 3])
         event = Event("order", code, trade, chance.choice(STRATEGIES))
-        stretches[chance.randrange(len(stretches) - STRETCHES_A_DAY)].append(event)
+        stretches[chance.randrange(length - length // 10 - 1)].append(event)
     states = (RollState.FORCE, RollState.PASSIVE, RollState.FORCE_OUTRIGHT, RollState.NO_ROLL)
     for number in range(3, len(stretches), 7):
         stretches[number].append(Event("roll", "GOLD", state=str(states[number // 7 % len(states)])))
@@ -108,10 +109,10 @@ def close(desk: Desk) -> None:
     desk.clock.close()
 
 
-def work(folder: Path, seed: int, orders: int) -> None:
-    """Trade the fortnight from wherever it stands to its end."""
+def work(folder: Path, seed: int, orders: int, length: int = FORTNIGHT) -> None:
+    """Trade from wherever it stands to the end."""
     desk = open_desk(folder)
-    for number, events in enumerate(plan(seed, orders)):
+    for number, events in enumerate(plan(seed, orders, length)):
         begins, ends = moment_of(number), moment_of(number) + STRETCH
         if desk.clock.now() >= ends:
             continue

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.crash import invariants, scenario
 
 DIED = 9  # exit code of a process that ended itself at the chosen call
+SHORT = 5  # stretches of the scenario that dies at every call in turn
 
 
 def in_child(work: Callable[[], None]) -> int:
@@ -79,12 +80,12 @@ def die_at_call(folder: Path, calls: "Calls", number: int, *, seed: int, orders:
 
     def work() -> None:
         calls.arm(number, after=after)
-        scenario.work(folder, seed, orders)
+        scenario.work(folder, seed, orders, SHORT)
 
     code = exit_code(in_child(work))
     assert code in (0, DIED)
     check(folder)
-    assert exit_code(in_child(lambda: scenario.work(folder, seed, orders))) == 0
+    assert exit_code(in_child(lambda: scenario.work(folder, seed, orders, SHORT))) == 0
     check(folder, finished=True)
     return code == DIED
 
