@@ -21,7 +21,9 @@ from numpy.typing import NDArray
 
 from pysys.data.csv_faults import first_fault, locate
 from pysys.domain.errors import DataError
+from pysys.domain.prices import MultipleRows, from_datetime64
 from pysys.systems.arrow_arrays import floats_of, missing_in, numpy_of
+from pysys.systems.fx import USD
 from pysys.systems.market_data import (
     TIME_UNIT,
     AdjustedPrices,
@@ -86,20 +88,35 @@ class RollConfigRow:
     expiry_offset: int  # from the first of the contract month to its approximate expiry
 
 
+def read_multiple_rows(path: Path) -> MultipleRows:
+    """Prices of the priced, carry and forward contracts, times taken as UTC. Raises DataError."""
+    table = _read(path, {"DATETIME": _TIME} | _columns_of("PRICE", "CARRY", "FORWARD"))
+    return MultipleRows(
+        times=from_datetime64(_times(table, "DATETIME", path)),
+        price=_numbers(table, "PRICE", path),
+        price_contract=_contracts(table, "PRICE_CONTRACT", path),
+        carry=_numbers(table, "CARRY", path),
+        carry_contract=_contracts(table, "CARRY_CONTRACT", path),
+        forward=_numbers(table, "FORWARD", path),
+        forward_contract=_contracts(table, "FORWARD_CONTRACT", path),
+    )
+
+
 def read_multiple_prices(path: Path) -> MultiplePrices:
-    """Prices of the priced, carry and forward contracts. Raises DataError."""
-    contracts = ("PRICE_CONTRACT", "CARRY_CONTRACT", "FORWARD_CONTRACT")
-    types = {"DATETIME": _TIME, "PRICE": _NUMBER, "CARRY": _NUMBER, "FORWARD": _NUMBER}
-    table = _read(path, types | dict.fromkeys(contracts, _CONTRACT))
+    """What research reads of them: the priced and carry contracts. Raises DataError."""
+    table = _read(path, {"DATETIME": _TIME} | _columns_of("PRICE", "CARRY"))
     return MultiplePrices(
         times=_times(table, "DATETIME", path),
         price=_numbers(table, "PRICE", path),
         carry=_numbers(table, "CARRY", path),
-        forward=_numbers(table, "FORWARD", path),
         price_contract=_contracts(table, "PRICE_CONTRACT", path),
         carry_contract=_contracts(table, "CARRY_CONTRACT", path),
-        forward_contract=_contracts(table, "FORWARD_CONTRACT", path),
     )
+
+
+def _columns_of(*roles: str) -> dict[str, pa.DataType]:
+    """The price and the contract of each role."""
+    return dict.fromkeys(roles, _NUMBER) | {f"{role}_CONTRACT": _CONTRACT for role in roles}
 
 
 def read_adjusted_prices(path: Path) -> AdjustedPrices:
@@ -187,15 +204,16 @@ def read_spread_costs(path: Path) -> dict[str, float]:
     return _by_instrument(table.column("Instrument").to_pylist(), costs.tolist(), path)
 
 
-def load_market_data(folder: Path, instruments: Sequence[str] | None = None) -> MarketData:
+def load_market_data(folder: Path, instruments: Sequence[str] | None = None, base_currency: str = USD) -> MarketData:
     """Prices, FX and facts of `instruments` (all with multiple prices when not given) from a layout folder.
 
+    base_currency: what results are wanted in, whose rates are read as well.
     Raises DataError for anything missing or malformed.
     """
     folder = Path(folder)
     codes = list(instruments) if instruments is not None else instruments_in(folder)
     facts = _facts(folder, codes)
-    currencies = sorted({fact.currency for fact in facts.values()} - {"USD"})
+    currencies = sorted({base_currency, *(fact.currency for fact in facts.values())} - {USD})
     fx_paths = {currency: _fx_path(folder, currency, facts) for currency in currencies}
     with ThreadPoolExecutor(_READERS) as pool:
         multiple = {code: pool.submit(read_multiple_prices, folder / MULTIPLE_FOLDER / f"{code}.csv") for code in codes}
@@ -252,7 +270,8 @@ def _fx_path(folder: Path, currency: str, facts: Mapping[str, InstrumentMeta]) -
     path = folder / FX_FOLDER / f"{currency}USD.csv"
     if not path.is_file():
         quoted = ", ".join(code for code, fact in facts.items() if fact.currency == currency)
-        raise DataError(f"{path}: no such file, but {quoted} is quoted in {currency}; add the rates, or leave it out")
+        why = f"{quoted} is quoted in {currency}" if quoted else f"{currency} is the base currency"
+        raise DataError(f"{path}: no such file, but {why}; add the rates, or choose another")
     return path
 
 

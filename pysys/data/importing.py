@@ -21,7 +21,7 @@ from pysys.data.csv_layout import (
     read_adjusted_prices,
     read_fx,
     read_instrument_config,
-    read_multiple_prices,
+    read_multiple_rows,
     read_roll_calendar,
     read_roll_config,
     read_spread_costs,
@@ -179,20 +179,11 @@ def _sentence(error: Exception) -> str:
 def _read(folder: Path, code: str, configuration: _Configuration) -> _Files:
     instrument, notes = configuration.instrument(code)
     rolls = configuration.roll_parameters(code)
-    multiple = read_multiple_prices(folder / MULTIPLE_FOLDER / f"{code}.csv")
+    rows = read_multiple_rows(folder / MULTIPLE_FOLDER / f"{code}.csv")
     adjusted = read_adjusted_prices(folder / ADJUSTED_FOLDER / f"{code}.csv")
     calendar = read_roll_calendar(folder / ROLL_CALENDAR_FOLDER / f"{code}.csv")
-    if not len(multiple) or not len(adjusted):
-        raise DataError(f"{code}: the file of {'adjusted' if len(multiple) else 'multiple'} prices has no rows")
-    rows = MultipleRows(
-        from_datetime64(multiple.times),
-        multiple.price,
-        multiple.price_contract,
-        multiple.carry,
-        multiple.carry_contract,
-        multiple.forward,
-        multiple.forward_contract,
-    )
+    if not len(rows) or not len(adjusted):
+        raise DataError(f"{code}: the file of {'adjusted' if len(rows) else 'multiple'} prices has no rows")
     calendar_rows = [
         RollCalendarRow(to_moment(time), *(Contract(code, f"{number:08d}") for number in (current, following, carry)))
         for time, current, following, carry in zip(

@@ -5,15 +5,15 @@ Nothing is imported that reading prices does not need: this is most of the time 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pysys.domain.errors import DataError
-from pysys.domain.prices import MultipleRows, PriceRows, to_datetime64
+from pysys.domain.prices import CarryRows, PriceRows, to_datetime64
 from pysys.store.bulk import InstrumentFacts, bulk_reader
+from pysys.store.history_readers import Histories, read_histories
 from pysys.store.revision import SCHEMA_REVISION
-from pysys.store.second_reader import read_histories
 from pysys.systems.fx import USD
 from pysys.systems.market_data import (
     AdjustedPrices,
@@ -36,13 +36,21 @@ def load_market_data(store: Store, instruments: Sequence[str]) -> MarketData:
     Raises UnknownInstrument for a code that is not in the database, DataError for one without prices or without the
     rates of its currency.
     """
-    return _load(store.url, instruments)
+    return _load(store.url, instruments, read_histories)
 
 
-def market_data_at(url: str, instruments: Sequence[str]) -> MarketData:
-    """The same from the database at a URL, once it is sure to be of this version. Raises ConfigError too."""
+def market_data_at(
+    url: str, instruments: Sequence[str], read: Callable[[str, Sequence[str]], Histories] = read_histories
+) -> MarketData:
+    """The same from the database at a URL; of every active instrument with prices when none is named.
+
+    read: how the histories are read. Raises ConfigError too, for a database of another version.
+    """
     _require_current(url)
-    return _load(url, instruments)
+    if not instruments:
+        with bulk_reader(url) as reader:
+            instruments = reader.priced()
+    return _load(url, instruments, read)
 
 
 def _require_current(url: str) -> None:
@@ -60,14 +68,14 @@ def _require_current(url: str) -> None:
         engine.dispose()
 
 
-def _load(url: str, instruments: Sequence[str]) -> MarketData:
+def _load(url: str, instruments: Sequence[str], read: Callable[[str, Sequence[str]], Histories]) -> MarketData:
     with bulk_reader(url) as reader:
         facts = reader.facts()
         unknown = [code for code in instruments if code not in facts]
         if unknown:
             raise _unknown_instrument(url, unknown[0])
         fx = reader.fx()
-    prices = read_histories(url, instruments)
+    prices = read(url, instruments)
     for code in instruments:
         multiple, adjusted = prices[code]
         for what, rows in (("multiple", len(multiple)), ("adjusted", len(adjusted))):
@@ -103,17 +111,15 @@ def _unknown_instrument(url: str, code: str) -> DataError:
     return DataError(f"{code} was added to the database just now; run it again.")
 
 
-def _series(code: str, facts: InstrumentFacts, multiple: MultipleRows, adjusted: PriceRows) -> InstrumentSeries:
+def _series(code: str, facts: InstrumentFacts, multiple: CarryRows, adjusted: PriceRows) -> InstrumentSeries:
     return InstrumentSeries(
         code,
         MultiplePrices(
             to_datetime64(multiple.times),
             multiple.price,
             multiple.carry,
-            multiple.forward,
             multiple.price_contract,
             multiple.carry_contract,
-            multiple.forward_contract,
         ),
         AdjustedPrices(to_datetime64(adjusted.times), adjusted.price),
         InstrumentMeta(

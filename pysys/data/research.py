@@ -1,18 +1,35 @@
-"""Prices for research: from this system, from the demo while this system has none, or from CSV files."""
+"""What research works with: prices, backtests of a configuration in a file, and saved backtests.
 
-from collections.abc import Sequence
+Prices are from this system, from the demo while this system has none, or from CSV files.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pysys.config import Settings
 from pysys.data.csv_layout import load_market_data as load_from_files
 from pysys.data.market_data import load_market_data
-from pysys.domain.errors import DataError
+from pysys.desk import Desk
+from pysys.domain.errors import ConfigError, DataError
 from pysys.store.database import connect, require_current
 from pysys.store.prices import SeriesKind
 from pysys.store.unit import Store
+from pysys.systems.backtest import run_backtest
+from pysys.systems.backtest_config import BacktestConfig
+from pysys.systems.backtest_result import BacktestResult
+from pysys.systems.backtest_yaml import read_backtest_config
+from pysys.systems.candidate_rules import with_candidates
+from pysys.systems.dotted_paths import named_object
+from pysys.systems.intermediates import Backtest
 from pysys.systems.market_data import MarketData
+from pysys.systems.saved_states import SavedBacktests
 
 DEMO_DATABASE = Path("demo") / "state" / "pysys.db"
+CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"
+_SYSTEMS = {CLASSIC_SYSTEM: SavedBacktests}  # established paths of `load_backtests.object`
+_VOLUME_DAYS = 28  # calendar days, back from the newest volume of any instrument
 
 
 def research_data(settings: Settings, prices: str = "", instruments: Sequence[str] = ()) -> tuple[MarketData, str]:
@@ -21,9 +38,109 @@ def research_data(settings: Settings, prices: str = "", instruments: Sequence[st
     prices: a folder of CSV files, or a database URL; empty is this system's database, or the demo's while this one
     has no prices. instruments: all that have prices when empty. Raises DataError when there are no prices anywhere.
     """
-    if prices and "://" not in prices:
+    if _is_folder(prices):
         folder = Path(prices)
         return load_from_files(folder, list(instruments) or None), f"CSV files in {folder}"
+    store, priced = _priced_store(settings, prices)
+    chosen = list(instruments) or priced
+    return load_market_data(store, chosen), f"{len(chosen)} instruments from {_shown(store.url)}"
+
+
+def research_config(
+    settings: Settings, config: str | Path, instruments: Sequence[str] = (), *, candidates: bool = False
+) -> BacktestConfig:
+    """The configuration in a file (relative to the project), on some of its instruments when any are named.
+
+    candidates: compute the rules without a weight too. Raises ConfigError for an instrument it gives no weight.
+    """
+    read = read_backtest_config(settings.home / config)
+    if instruments and read.instrument_weights:
+        read = read.restricted_to(instruments)
+    return with_candidates(read) if candidates else read
+
+
+def research_backtest(
+    settings: Settings,
+    config: str | Path,
+    market: MarketData,
+    instruments: Sequence[str] = (),
+    *,
+    candidates: bool = False,
+) -> BacktestResult:
+    """Backtest of `research_config`. Rules of the reader's own are found beside the file."""
+    chosen = research_config(settings, config, instruments, candidates=candidates)
+    return run_backtest(chosen, market, rules_folder=rules_folder(settings, config))
+
+
+def rules_folder(settings: Settings, config: str | Path) -> Path:
+    """Where the rules of a configuration's own are: beside it."""
+    return (settings.home / config).parent
+
+
+def open_saved_state(desk: Desk, strategy: str = "", time: str = "") -> Backtest:
+    """A saved backtest of a strategy, by the class and method its `load_backtests` names.
+
+    strategy: the first configured one when blank. time: YYYYmmdd_HHMMSS, the newest when blank. A class of the
+    reader's own, in a file in parameters/private or the project folder or importable, is called with the folder of the
+    saved backtests and the strategy, its method with the time; it returns a `Backtest`. Raises DataError when there is
+    no such saved backtest, ConfigError for a configuration that names nothing.
+    """
+    name = strategy if strategy else first_strategy(desk)
+    entry = desk.config.strategy_list.get(name)
+    how = None if entry is None else entry.load_backtests
+    if how is None:
+        return SavedBacktests(desk.backtests, name).system_method(time)
+    where = f"strategy_list.{name}.load_backtests"
+    opener = _SYSTEMS.get(how.object)
+    if opener is None:
+        opener = named_object(how.object, own_code_folders(desk), f"{where}.object")
+    method = getattr(opener(desk.backtests, name), how.function, None)
+    if not callable(method):
+        raise ConfigError(f"{where}.function: {how.object} has no method called {how.function}")
+    opened: Backtest = method(time)
+    return opened
+
+
+def first_strategy(desk: Desk) -> str:
+    """The first strategy that run_systems runs. Raises ConfigError when there is none."""
+    for name in desk.config.process_configuration_methods.get("run_systems", {}):
+        return name
+    raise ConfigError("process_configuration_methods.run_systems lists no strategy; add one in parameters/private.")
+
+
+def own_code_folders(desk: Desk) -> tuple[Path, ...]:
+    """Where files with the reader's own code are looked for."""
+    return (desk.home / "parameters" / "private", desk.home)
+
+
+def stored_volumes(settings: Settings, prices: str = "", instruments: Sequence[str] = ()) -> Mapping[str, float]:
+    """Contracts a day of each instrument's busiest contract in the last stored weeks; instruments without are absent.
+
+    prices, instruments: as for `research_data`. CSV files have no volumes.
+    """
+    if _is_folder(prices):
+        return {}
+    store, priced = _priced_store(settings, prices)
+    found = {}
+    with store.read() as unit:
+        stamps = unit.prices.last_times(SeriesKind.CONTRACT_DAILY)
+        if not stamps:
+            return {}
+        last = datetime.fromtimestamp(max(stamps.values()) / 1e6, UTC)
+        for code in list(instruments) or priced:
+            volumes = unit.reporting.daily_volumes(code, last - timedelta(days=_VOLUME_DAYS), last)
+            busiest = volumes.groupby("contract")["volume"].mean().max()
+            if not math.isnan(busiest):
+                found[code] = float(busiest)
+    return found
+
+
+def _is_folder(prices: str) -> bool:
+    return bool(prices) and "://" not in prices
+
+
+def _priced_store(settings: Settings, prices: str) -> tuple[Store, list[str]]:
+    """The first database with prices, and the instruments that have any. Raises DataError when there is none."""
     candidates = [prices] if prices else [settings.database_url, f"sqlite:///{settings.outputs / DEMO_DATABASE}"]
     for url in candidates:
         if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
@@ -34,8 +151,7 @@ def research_data(settings: Settings, prices: str = "", instruments: Sequence[st
         with store.read() as unit:
             priced = sorted({key.code for key in unit.prices.series(SeriesKind.ADJUSTED)})
         if priced:
-            chosen = list(instruments) or priced
-            return load_market_data(store, chosen), f"{len(chosen)} instruments from {_shown(url)}"
+            return store, priced
     raise DataError(
         "There are no prices to research yet. Run `pysys demo`, or `pysys import-prices DIR`, or name a folder of CSV "
         "files in the parameter `prices`."

@@ -111,6 +111,23 @@ class MultipleRows:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CarryRows:
+    """Raw prices of the priced and carry contracts, and which contracts those are on each row."""
+
+    times: IntArray
+    price: FloatArray
+    price_contract: IntArray
+    carry: FloatArray
+    carry_contract: IntArray
+
+    def __post_init__(self) -> None:
+        _check_shape(self.times, self.price, self.price_contract, self.carry, self.carry_contract)
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class PriceRows:
     """One price per time: a back-adjusted price, the final price of a contract, or an exchange rate."""
 

@@ -4,9 +4,10 @@ Writing happens on the connection of the unit of work, so that prices, contracts
 together: batched inserts on SQLite, COPY on PostgreSQL. Reading takes one consistent view of the database, however
 many series are read: Arrow columns through ADBC from PostgreSQL, rows straight into arrays from SQLite.
 
-SQLite is never opened through ADBC: its driver brings a SQLite library of its own, and two of them in one process
+SQLite is not opened through ADBC here: its driver brings a SQLite library of its own, and two of them in one process
 undo each other's file locks. The second one then takes itself for the last user of the database when it closes, and
-deletes the write-ahead log under the first, with everything committed to it since.
+deletes the write-ahead log under the first, with everything committed to it since. Whoever wants ten times the speed
+has processes of its own do it: `history_readers`.
 
 Whoever only reads from SQLite does so without importing anything but numpy, which is most of a backtest's time.
 """
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import DataError
-from pysys.domain.prices import ContractBars, MultipleRows, PriceRows
+from pysys.domain.prices import CarryRows, ContractBars, MultipleRows, PriceRows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -124,6 +125,20 @@ class BulkReader:
         names = ["price", "price_contract", "carry", "carry_contract", "forward", "forward_contract"]
         read = self._series("multiple_prices", names, "multiple", instruments)
         return {code: MultipleRows(*columns) for (code, _), columns in read.items()}
+
+    def priced(self) -> list[str]:
+        """Active instruments that have an adjusted price, in order."""
+        found = self._select.rows(
+            "SELECT instruments.code FROM instruments JOIN price_series ON price_series.code = instruments.code "
+            "WHERE kind = 'adjusted' AND status = 'active' ORDER BY instruments.code"
+        )
+        return [code for (code,) in found]
+
+    def carry(self, instruments: Sequence[str]) -> dict[str, CarryRows]:
+        """What research reads of the multiple prices, by instrument."""
+        names = ["price", "price_contract", "carry", "carry_contract"]
+        read = self._series("multiple_prices", names, "multiple", instruments)
+        return {code: CarryRows(*columns) for (code, _), columns in read.items()}
 
     def adjusted(self, instruments: Sequence[str]) -> dict[str, PriceRows]:
         """Back-adjusted prices by instrument."""
@@ -228,7 +243,7 @@ def bulk_reader(url: str, *, since: int | None = None, before: int | None = None
 
     It reads rows stamped in [since, before), microseconds UTC; all there are when None.
     """
-    path = _sqlite_file(url)
+    path = sqlite_file(url)
     if path is not None:
         with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as connection:
             connection.execute("PRAGMA query_only = ON")
@@ -248,6 +263,6 @@ def bulk_reader(url: str, *, since: int | None = None, before: int | None = None
             cursor.execute("ROLLBACK")
 
 
-def _sqlite_file(url: str) -> str | None:
+def sqlite_file(url: str) -> str | None:
     """The file of a SQLite database; None for another kind."""
     return url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None

@@ -32,7 +32,7 @@ class Account:
 
     @property
     def net(self) -> FloatArray:
-        return np.nan_to_num(self.gross) + np.nan_to_num(self.costs)
+        return sum_of_known(self.gross, self.costs)
 
 
 def filled_positions(decided: Panel) -> Panel:
@@ -72,7 +72,7 @@ def cost_volatility_ratio(price: FloatArray, index: BoolArray) -> FloatArray:
 def trade_costs(positions: FloatArray, price: FloatArray, facts: Sequence[InstrumentMeta]) -> FloatArray:
     """Instrument currency a day, negative: half the spread on every contract traded, and commission."""
     quantity = np.abs(positions - lag(positions))
-    value = np.nan_to_num(quantity * price * _column(facts, "point_size"), nan=0.0)
+    value = np.nan_to_num(quantity * np.abs(price) * _column(facts, "point_size"), nan=0.0)
     commission = np.maximum(
         np.maximum(quantity * _column(facts, "per_block"), _column(facts, "per_trade")),
         _column(facts, "percentage") * value,
@@ -124,7 +124,7 @@ def roll_costs(
     at, quantity = at[rolled], quantity[rolled]
     row = np.searchsorted(dates, at, side="left") - 1
     last_price = np.where(row >= 0, price[np.maximum(row, 0)], np.nan)
-    value = np.nan_to_num(quantity * last_price * facts.point_size, nan=0.0)
+    value = np.nan_to_num(quantity * np.abs(last_price) * facts.point_size, nan=0.0)
     commission = np.maximum(np.maximum(quantity * facts.per_block, facts.per_trade), facts.percentage * value)
     return RollCosts(at, -(quantity * facts.spread_cost * facts.point_size + 2.0 * commission))
 
@@ -172,6 +172,13 @@ def yearly_change(values: FloatArray) -> FloatArray:
     present = ~np.isnan(changes)
     total = np.where(present, changes, 0.0).sum(axis=0)
     return BUSINESS_DAYS_A_YEAR * divide(total, present.sum(axis=0).astype(np.float64))
+
+
+def sum_of_known(gross: FloatArray, costs: FloatArray) -> FloatArray:
+    """Net profit: either counts as 0 where only the other is known; missing where neither is."""
+    net = np.nan_to_num(gross, nan=0.0) + np.nan_to_num(costs, nan=0.0)
+    net[np.isnan(gross) & np.isnan(costs)] = np.nan
+    return net
 
 
 def sum_of_present(values: FloatArray) -> FloatArray:

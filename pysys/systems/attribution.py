@@ -6,22 +6,22 @@ All profits are base currency a day on the configured, fixed capital, on `dates`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysys.domain.errors import ConfigError
-from pysys.systems.account import filled_positions, gross_profit, sum_of_present, yearly_change
+from pysys.systems.account import filled_positions, gross_profit, sum_of_present, turnover, yearly_change
 from pysys.systems.asset_classes import members_of_classes
 from pysys.systems.backtest_result import BacktestResult
-from pysys.systems.market_data import FloatArray
-from pysys.systems.raw_data import ROOT_OF_YEAR, Panel
-from pysys.systems.smoothing import divide, forward_fill, lag, rolling, rolling_count
+from pysys.systems.market_data import BoolArray, FloatArray
+from pysys.systems.raw_data import Panel
+from pysys.systems.smoothing import divide, forward_fill
 from pysys.systems.sr_cost_account import daily_sr_costs
 from pysys.systems.statistics import return_statistics
-from pysys.systems.volatility import BUSINESS_DAYS_A_YEAR
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,33 +31,42 @@ REST = "cap, buffer and rounding"  # what no rule asked for
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profit:
-    """One source's profit, one entry per day; missing outside its history."""
+    """One source's profit, one entry per day; missing outside its own days."""
 
     gross: FloatArray
     costs: FloatArray
+    turnover: float = math.nan  # times a year the average position is traded
 
     @property
     def net(self) -> FloatArray:
-        return np.nan_to_num(self.gross) + np.nan_to_num(self.costs)
+        """Missing where both are; on the other days what is missing counts as nothing."""
+        nothing = np.isnan(self.gross) & np.isnan(self.costs)
+        return np.where(nothing, np.nan, np.nan_to_num(self.gross) + np.nan_to_num(self.costs))
 
 
 def portfolio_profit(result: BacktestResult) -> Profit:
     """Of everything together."""
-    return Profit(result.portfolio_returns["gross"], result.portfolio_returns["costs"])
+    returns, everything = result.portfolio_returns, np.arange(len(result.instruments))
+    return Profit(returns["gross"], returns["costs"], _mean_turnover(result, _turnovers(result), everything))
 
 
 def profits_by_instrument(result: BacktestResult) -> dict[str, Profit]:
-    """Of each instrument; they add up to the portfolio."""
-    account = result.account
-    return {code: Profit(account.gross[:, n], account.costs[:, n]) for n, code in enumerate(result.instruments)}
+    """Of each instrument on the days of its history; they add up to the portfolio."""
+    account, turnovers = result.account, _turnovers(result)
+    return {
+        code: Profit(account.gross[:, n], account.costs[:, n], float(turnovers[n]))
+        for n, code in enumerate(result.instruments)
+    }
 
 
 def profits_by_asset_class(result: BacktestResult) -> dict[str, Profit]:
-    """Of the instruments of each asset class; they add up to the portfolio."""
-    account, classes = result.account, result.raw.classes
+    """Of the instruments of each asset class, while it has any; they add up to the portfolio."""
+    account, classes, turnovers = result.account, result.raw.classes, _turnovers(result)
     return {
         classes[members[0]]: Profit(
-            sum_of_present(account.gross[:, members]), sum_of_present(account.costs[:, members])
+            sum_of_present(account.gross[:, members]),
+            sum_of_present(account.costs[:, members]),
+            _mean_turnover(result, turnovers, np.asarray(members)),
         )
         for members in members_of_classes(classes)
     }
@@ -68,17 +77,26 @@ def profits_by_rule(result: BacktestResult) -> dict[str, Profit]:
 
     The position of a rule is its weighted forecast times what the portfolio holds for an average forecast, unrounded.
     `REST` is what cap, buffer, rounding and optimising changed. Costs of an instrument are shared among its rules by
-    their weight times what they trade, rolls included.
+    their weight times what they trade, rolls included. A rule's days begin with its first forecast; without a weight
+    it has none.
     """
     gross = {rule: _gross_of(result, positions) for rule, positions in rule_positions(result).items()}
-    shares = _cost_shares(result)
+    shares, everything = _cost_shares(result), np.arange(len(result.instruments))
     paid = np.nan_to_num(result.account.costs)
-    out = {rule: Profit(gross[rule].sum(axis=1), (paid * shares[rule]).sum(axis=1)) for rule in gross}
+    out, own = {}, {}
+    for rule in gross:
+        own[rule] = _rule_days(result, rule) & (np.nan_to_num(result.values(f"fw_{rule}")) > 0.0)
+        turnovers = _rule_turnovers(result, rule)
+        out[rule] = Profit(
+            np.where(_span(own[rule]), gross[rule].sum(axis=1), np.nan),
+            np.where(_span(own[rule]), (paid * shares[rule]).sum(axis=1), np.nan),
+            _mean_turnover(result, np.where(own[rule].any(axis=0), turnovers, np.nan), everything),
+        )
     whole = portfolio_profit(result)
-    out[REST] = Profit(
-        np.nan_to_num(whole.gross) - sum(one.gross for one in out.values()),
-        np.nan_to_num(whole.costs) - sum(one.costs for one in out.values()),
-    )
+    nothing = np.isnan(whole.gross)
+    rest_gross = np.nan_to_num(whole.gross) - sum(np.nan_to_num(one.gross) for one in out.values())
+    rest_costs = np.nan_to_num(whole.costs) - sum(np.nan_to_num(one.costs) for one in out.values())
+    out[REST] = Profit(np.where(nothing, np.nan, rest_gross), np.where(nothing, np.nan, rest_costs))
     return out
 
 
@@ -96,19 +114,18 @@ def rule_positions(result: BacktestResult) -> dict[str, FloatArray]:
 def rule_account(result: BacktestResult, rule: str) -> Profit:
     """Profit of trading one rule alone, with the instrument weights and multiplier of the backtest.
 
-    The sum of `rule_account_by_instrument`, which says how. Raises ConfigError when the backtest has no such rule.
+    The sum of `rule_account_by_instrument`, which says how, from its first forecast on.
     """
-    parts = rule_account_by_instrument(result, rule).values()
-    return Profit(sum_of_parts([one.gross for one in parts]), sum_of_parts([one.costs for one in parts]))
-
-
-def sum_of_parts(parts: Sequence[FloatArray]) -> FloatArray:
-    """Day by day, missing counting as nothing."""
-    return np.nan_to_num(np.column_stack(parts)).sum(axis=1)
+    parts = list(rule_account_by_instrument(result, rule).values())
+    turnovers, everything = np.array([one.turnover for one in parts]), np.arange(len(parts))
+    gross, costs = (
+        sum_of_present(np.column_stack([getattr(one, name) for one in parts])) for name in ("gross", "costs")
+    )
+    return Profit(gross, costs, _mean_turnover(result, turnovers, everything))
 
 
 def rule_account_by_instrument(result: BacktestResult, rule: str) -> dict[str, Profit]:
-    """Profit of trading one rule alone in each instrument.
+    """Profit of trading one rule alone in each instrument, on the instrument's days from the first forecast on.
 
     Positions are unrounded and unbuffered; costs are in Sharpe ratio units at the rule's pooled turnover. Raises
     ConfigError when the backtest has no such rule.
@@ -122,23 +139,26 @@ def rule_account_by_instrument(result: BacktestResult, rule: str) -> dict[str, P
     sr_cost = np.nan_to_num(np.array([float(stats[code][f"sr_cost_{rule}"]) for code in result.instruments]))
     held = filled_positions(Panel(positions, result.index))
     costs = daily_sr_costs(sr_cost, result.dates, held, average, result.sizing.risk.instr_value_vol)
-    gross = _gross_of(result, positions)
-    return {code: Profit(gross[:, n], np.nan_to_num(costs[:, n])) for n, code in enumerate(result.instruments)}
+    days = _rule_days(result, rule)
+    gross, costs = (np.where(days, each, np.nan) for each in (_gross_of(result, positions), np.nan_to_num(costs)))
+    turnovers = _rule_turnovers(result, rule)
+    return {code: Profit(gross[:, n], costs[:, n], float(turnovers[n])) for n, code in enumerate(result.instruments)}
 
 
 def contributions(profits: Mapping[str, Profit], capital: float) -> pd.DataFrame:
     """One row per source, best first: totals, yearly statistics in % of capital, and shares of the whole.
 
-    share_of_risk: covariance of the source's net profit with the sum's over the variance of the sum; shares add to 1.
+    Statistics are of the source's own days. share_of_risk: covariance of the source's net profit with the sum's over
+    the variance of the sum; shares add to 1.
     """
     import pandas as pd
 
-    net = np.column_stack([one.net for one in profits.values()])
+    net = np.nan_to_num(np.column_stack([one.net for one in profits.values()]))
     whole = net.sum(axis=1)
     variance = float(np.var(whole))
     rows = []
     for column, (name, one) in enumerate(profits.items()):
-        stats = return_statistics(net[:, column] * 100.0 / capital)
+        stats = return_statistics(one.net * 100.0 / capital)
         with_whole = float(np.mean((net[:, column] - net[:, column].mean()) * (whole - whole.mean())))
         rows.append(
             {
@@ -149,40 +169,12 @@ def contributions(profits: Mapping[str, Profit], capital: float) -> pd.DataFrame
                 "net_ann_mean_pct": stats["ann_mean"],
                 "net_ann_std_pct": stats["ann_std"],
                 "net_sharpe": stats["sharpe"],
+                "turnover": one.turnover,
                 "share_of_net": float(net[:, column].sum() / whole.sum()) if whole.sum() else math.nan,
                 "share_of_risk": with_whole / variance if variance else math.nan,
             }
         )
     return pd.DataFrame(rows).set_index("source").sort_values("net", ascending=False, kind="stable")
-
-
-def drawdown(net: FloatArray, capital: float) -> FloatArray:
-    """% of capital by which each day's running total is below its highest, the start included; never positive."""
-    total = np.cumsum(np.nan_to_num(net)) * 100.0 / capital
-    return total - np.maximum(np.maximum.accumulate(total), 0.0) if len(total) else total
-
-
-def rolling_volatility(net: FloatArray, capital: float, days: int = BUSINESS_DAYS_A_YEAR) -> FloatArray:
-    """Annual standard deviation of the last `days` daily profits, % of capital; missing before there are as many."""
-    present = ~np.isnan(net)
-    values = np.where(present, net, 0.0) * 100.0 / capital
-    count = np.where(rolling_count(present, days) >= days, float(days), np.nan)
-    mean = rolling(values, days, np.add, 0.0) / count
-    squares = rolling(values * values, days, np.add, 0.0)
-    return np.sqrt(np.maximum(squares - count * mean * mean, 0.0) / (count - 1.0)) * ROOT_OF_YEAR
-
-
-def portfolio_turnover(result: BacktestResult) -> float:
-    """Times a year the average exposure is traded: value of contracts traded over the mean value held, both in risk.
-
-    Risk is what a contract moves in a day, base currency.
-    """
-    decided = result.sizing.decided
-    risk = forward_fill(result.sizing.risk.instr_value_vol)
-    held = np.nan_to_num(decided.values)
-    traded = np.nan_to_num(np.abs(held - np.nan_to_num(lag(held))) * risk).sum()
-    average = np.nan_to_num(np.abs(held) * risk).sum() / max(len(held), 1)
-    return float(traded / (average * len(held) / BUSINESS_DAYS_A_YEAR)) if average > 0 else math.nan
 
 
 def _gross_of(result: BacktestResult, positions: FloatArray) -> FloatArray:
@@ -202,3 +194,33 @@ def _cost_shares(result: BacktestResult) -> dict[str, FloatArray]:
         traded[rule] = np.nan_to_num(result.values(f"fw_{rule}")) * trades_a_year
     whole = np.sum(list(traded.values()), axis=0)
     return {rule: np.nan_to_num(divide(one, whole)) for rule, one in traded.items()}
+
+
+def _turnovers(result: BacktestResult) -> FloatArray:
+    """Of each instrument's whole contracts."""
+    return turnover(result.sizing.decided.values, result.sizing.average_position)
+
+
+def _rule_turnovers(result: BacktestResult, rule: str) -> FloatArray:
+    """Of each instrument's forecast: the average position is that of an average forecast."""
+    return yearly_change(result.values(f"fc_{rule}") / result.config.average_absolute_forecast)
+
+
+def _mean_turnover(result: BacktestResult, turnovers: FloatArray, members: NDArray[np.int64]) -> float:
+    """Of several instruments together, weighted by the risk of their average positions; those without one left out."""
+    risk = np.abs(result.sizing.average_position * result.sizing.risk.instr_value_vol)[:, members]
+    weight = divide(np.nansum(risk, axis=0), (~np.isnan(risk)).sum(axis=0).astype(np.float64))
+    known = ~np.isnan(weight) & ~np.isnan(turnovers[members])
+    total = float(weight[known].sum())
+    return float((weight[known] * turnovers[members][known]).sum() / total) if total > 0 else math.nan
+
+
+def _rule_days(result: BacktestResult, rule: str) -> BoolArray:
+    """The days of each instrument from the rule's first forecast on."""
+    return result.index & ~np.isnan(forward_fill(result.values(f"fc_{rule}")))
+
+
+def _span(days: BoolArray) -> BoolArray:
+    """From the first day of any instrument to the last."""
+    some = np.logical_or.reduce(days, axis=1)
+    return np.logical_or.accumulate(some) & np.logical_or.accumulate(some[::-1])[::-1]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from pysys.domain.errors import ConfigError, DataError
+from pysys.systems.attenuation import attenuated, attenuation_stage
 from pysys.systems.backtest_config import (
     FORECAST_ESTIMATE_FLAGS,
     INSTRUMENT_ESTIMATE_FLAGS,
@@ -18,8 +19,10 @@ from pysys.systems.backtest_config import (
     RuleSpec,
 )
 from pysys.systems.backtest_result import BacktestResult
+from pysys.systems.config_checks import unknown_instruments, unknown_untraded, warn
 from pysys.systems.estimation.estimates import Estimates, ForecastEstimates, InstrumentEstimates
-from pysys.systems.fx import FxRate
+from pysys.systems.forecast_mapping import mapping_stage
+from pysys.systems.fx import FxRate, rates_that_start_late
 from pysys.systems.market_data import (
     AdjustedPrices,
     BoolArray,
@@ -30,6 +33,7 @@ from pysys.systems.market_data import (
     MultiplePrices,
 )
 from pysys.systems.raw_data import Panel, RawData, raw_data
+from pysys.systems.risk_overlay import PortfolioRisk
 from pysys.systems.rule_functions import find_rules, raw_forecast, rule_content
 from pysys.systems.stage_run import Staged, StageRun, part_of
 from pysys.systems.stages import (
@@ -42,6 +46,7 @@ from pysys.systems.stages import (
     fixed_forecast_parameters,
     fixed_instrument_parameters,
     position_stage,
+    risk_overlay_stage,
     subsystem_stage,
 )
 
@@ -55,10 +60,11 @@ _RISK_TARGET = ("notional_trading_capital", "percentage_vol_target", "average_ab
 _COSTS = ("use_sr_costs", "vol_normalise_currency_costs", "multiply_roll_costs_by")
 _COMBINATION = ("forecast_weight_ewma_span", "forecast_cap")
 _BUFFERING = ("buffer_method", "buffer_size", "buffer_trade_to_edge")
+_OVERLAY = ("instrument_weight_ewma_span", "notional_trading_capital", "percentage_vol_target")
 _SIZING = (*_BUFFERING, "instrument_weight_ewma_span", "small_system", "notional_trading_capital")
 _ESTIMATION = ("estimates", "estimation")
 _FORECAST_ESTIMATES = (*_ESTIMATION, *_RISK_TARGET, *_COMBINATION)
-_INSTRUMENT_ESTIMATES = (*_ESTIMATION, *_BUFFERING, *_COSTS, "instrument_weight_ewma_span")
+_INSTRUMENT_ESTIMATES = (*_ESTIMATION, *_BUFFERING, *_COSTS, "instrument_weight_ewma_span", "zero_weight")
 
 _LARGEST_HEAP_BLOCK = 31 * 2**20  # bytes; glibc adapts its thresholds to freed blocks up to 32 MB
 
@@ -86,12 +92,16 @@ def run_backtest(
     market = _market(run, config, market_data)
     raw = run.stage("raw data", raw_data, market.series, config.volatility)
     fx_rate = run.stage("exchange rates", _daily_rates, market.fx, raw)
-    forecasts, parameters, of_forecasts = _forecasts(run, config, market, raw, fx_rate, rules_folder)
-    combined = run.stage("combination", combination, part_of(config, _COMBINATION), forecasts, parameters)
+    attenuation = run.stage("attenuation", attenuation_stage, raw) if config.use_attenuation else None
+    forecasts, parameters, of_forecasts = _forecasts(run, config, market, raw, fx_rate, attenuation, rules_folder)
+    unmapped = run.stage("combination", combination, part_of(config, _COMBINATION), forecasts, parameters)
+    combined = _mapped(run, config, raw, unmapped)
     how = part_of(config, _RISK_TARGET)
     subsystem = run.stage("subsystems", subsystem_stage, how, raw, market.facts, fx_rate, combined)
     shares, of_instruments = _shares(run, config, market, raw, fx_rate, subsystem)
-    sizing = run.stage("positions", position_stage, part_of(config, _SIZING), raw, market.facts, subsystem, shares)
+    overlay = _overlay(run, config, raw, subsystem, shares)
+    inputs = (part_of(config, _SIZING), raw, market.facts, subsystem, shares, overlay)
+    sizing = run.stage("positions", position_stage, *inputs)
     how = part_of(config, _COSTS)
     account = run.stage("account", account_stage, how, raw, market.facts, market.fx, fx_rate, sizing)
     forecast_stage = ForecastStage(
@@ -100,6 +110,8 @@ def run_backtest(
         combined=combined.value,
         cap=config.forecast_cap,
         weight_span=config.forecast_weight_ewma_span,
+        unmapped=None if combined is unmapped else unmapped.value,
+        attenuation=None if attenuation is None else attenuation.value,
     )
     found = Estimates(of_forecasts, of_instruments)
     return BacktestResult(
@@ -121,6 +133,7 @@ def _market(run: StageRun, config: BacktestConfig, market_data: MarketData) -> _
     series = tuple(_since(config.start_date, one) for one in given)
     facts = tuple(one.meta for one in series)
     fx = tuple(FxRate.between(one.currency, config.base_currency, market_data) for one in facts)
+    warn(rates_that_start_late(series, fx, config.base_currency))
     return _Market(
         series=run.given(series, config.start_date, prices=given),
         facts=run.given(facts, facts),
@@ -139,6 +152,7 @@ def _forecasts(
     market: _Market,
     raw: Staged[RawData],
     fx_rate: Staged[FloatArray],
+    attenuation: Staged[Panel] | None,
     rules_folder: Path | None,
 ) -> tuple[dict[str, Staged[Panel]], Staged[ForecastParameters], ForecastEstimates]:
     """Unscaled forecasts of the rules in use, what turns them into one, and how that was estimated."""
@@ -150,14 +164,40 @@ def _forecasts(
         rule = run.given(rules[name], rule_content(spec, rules[name]))
         what = RuleSpec("", spec.function, spec.data, spec.other_args)
         forecasts[name] = run.stage("rule", raw_forecast, what, rule, raw, label=f"rule {name}")
+        if name in config.use_attenuation:
+            inputs = (forecasts[name], attenuation)
+            forecasts[name] = run.stage("attenuated", attenuated, *inputs, label=f"attenuated {name}")
     parameters = run.given(fixed, fixed)
     if not config.estimates.intersection(FORECAST_ESTIMATE_FLAGS):
         return forecasts, parameters, ForecastEstimates()
     from pysys.systems.estimation.forecast_estimates import estimate_forecast_parameters
 
-    inputs = (part_of(config, _FORECAST_ESTIMATES), raw, market.facts, fx_rate, forecasts, parameters)
-    estimated = run.stage("forecast estimates", estimate_forecast_parameters, *inputs)
+    how = part_of(config, _FORECAST_ESTIMATES)
+    given = (how, raw, market.facts, fx_rate, forecasts, parameters)
+    estimated = run.stage("forecast estimates", estimate_forecast_parameters, *given)
     return forecasts, estimated.part(estimated.value[0]), estimated.value[1]
+
+
+def _mapped(run: StageRun, config: BacktestConfig, raw: Staged[RawData], combined: Staged[Panel]) -> Staged[Panel]:
+    """Combined forecasts as positions are sized with them."""
+    if not config.forecast_mapping:
+        return combined
+    inputs = (config.forecast_mapping, config.forecast_cap, raw.value.codes, combined)
+    return run.stage("forecast mapping", mapping_stage, *inputs)
+
+
+def _overlay(
+    run: StageRun,
+    config: BacktestConfig,
+    raw: Staged[RawData],
+    subsystem: Staged[SubsystemStage],
+    shares: Staged[InstrumentParameters],
+) -> Staged[PortfolioRisk] | None:
+    """What limits the risk of all positions together, if anything does."""
+    if config.risk_overlay is None:
+        return None
+    inputs = (part_of(config, _OVERLAY), config.risk_overlay, raw, subsystem, shares)
+    return run.stage("risk overlay", risk_overlay_stage, *inputs)
 
 
 def _shares(
@@ -216,9 +256,11 @@ def _resolved(config: BacktestConfig, market_data: MarketData, capital: float | 
         config = replace(config, notional_trading_capital=capital)
     if not config.instrument_weights:
         codes = sorted(market_data.instruments)
-        config = replace(config, instrument_weights={code: 1.0 / len(codes) for code in codes})
-    if "use_forecast_weight_estimates" in config.estimates:  # of every rule, whatever fixed weights may say
-        config = replace(config, forecast_weights={rule: 1.0 / len(config.rules) for rule in config.rules})
+        warn([*unknown_instruments(config, codes), *unknown_untraded(config, codes)])
+        config = replace(config, instrument_weights=config.equal_instrument_weights(codes))
+    if "use_forecast_weight_estimates" in config.estimates or not config.forecast_weights:
+        # fixed weights say nothing of which rules are estimated
+        config = replace(config, forecast_weights=config.equal_forecast_weights(config.instruments))
     missing = [code for code in config.instruments if code not in market_data.instruments]
     if missing or not config.instruments:
         raise ConfigError(

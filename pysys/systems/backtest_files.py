@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,13 @@ def write_result(result: BacktestResult, out_dir: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / name for name in (POSITIONS_FILE, PORTFOLIO_FILE, STATS_FILE, CONFIG_FILE)]
     positions, portfolio, stats, config = paths
-    write_table(positions_table(result), positions)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write_table, positions_table(result), positions)  # needs the interpreter no more
+        numbers = {**result.stats, "instruments": result.instrument_stats}
+        if result.config.capital_method != "fixed":
+            numbers["compounded"] = result.compounded_stats
+        writing.result()
     write_table(portfolio_table(result), portfolio)
-    numbers = {**result.stats, "instruments": result.instrument_stats}
     stats.write_text(json.dumps(without_nan(numbers), indent=1, allow_nan=False) + "\n", encoding="utf-8")
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     config.write_text(yaml.dump(result.config.as_yaml_keys(), Dumper=dumper, sort_keys=False), encoding="utf-8")
@@ -58,8 +63,8 @@ def long_table(result: BacktestResult, names: Sequence[str], last_days: int | No
 
 
 def portfolio_table(result: BacktestResult) -> pa.Table:
-    """Date, gross, costs and net in base currency."""
-    columns = {name: arrow_of_floats(values) for name, values in result.portfolio_returns.items()}
+    """Date and `portfolio_columns`, base currency."""
+    columns = {name: arrow_of_floats(values) for name, values in result.portfolio_columns.items()}
     return pa.table({"date": arrow_of_dates(result.dates), **columns})
 
 

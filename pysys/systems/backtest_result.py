@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pysys.domain.errors import ConfigError
-from pysys.systems.account import Account, sum_of_present, turnover
+from pysys.systems.account import Account, sum_of_known, sum_of_present, turnover
 from pysys.systems.backtest_config import BacktestConfig
 from pysys.systems.capital_multiplier import CompoundedAccount, compounded
 from pysys.systems.daily import DateArray
@@ -18,6 +18,7 @@ from pysys.systems.estimation.estimates import Estimates
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_costs import sr_cost_per_trade, sr_costs
+from pysys.systems.smoothing import divide
 from pysys.systems.stage_run import StageTiming
 from pysys.systems.stages import ForecastStage, PositionStage, days_with_anything, group_by_rules
 from pysys.systems.statistics import return_statistics
@@ -27,6 +28,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 RETURNS = ("gross", "costs", "net")
+RISK_COLUMNS = (  # of a risk overlay, the same for every instrument
+    "portfolio_normal_risk",
+    "portfolio_stdev_risk",
+    "portfolio_sum_abs_risk",
+    "portfolio_leverage",
+    "risk_overlay_multiplier",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,8 @@ class BacktestResult:
             "raw_carry",
             *(f"raw_{rule}" for rule in rules),
             *(f"fc_{rule}" for rule in rules),
+            *(() if self.forecasts.attenuation is None else ("vol_attenuation",)),
+            *(() if self.forecasts.unmapped is None else ("unmapped_forecast",)),
             "combined_forecast",
             "fx_rate",
             "block_value",
@@ -91,11 +101,13 @@ class BacktestResult:
             "vol_scalar",
             "subsystem_position",
             "instrument_weight",
+            *(() if self.sizing.overlay is None else RISK_COLUMNS),
             "notional_position",
             "buffer_lower",
             "buffer_upper",
             "buffered_position",
             *(() if self.sizing.optimised is None else ("optimised_position",)),
+            *(() if self.config.capital_method == "fixed" else ("actual_position",)),
             "gross",
             "costs",
         )
@@ -142,6 +154,15 @@ class BacktestResult:
             self._on_every_day, forecast.parameters.multiplier, forecast.combined.index
         )
         lookups["instrument_div_multiplier"] = partial(self._on_every_day, sizing.parameters.multiplier, self.index)
+        if forecast.attenuation is not None:
+            lookups["vol_attenuation"] = partial(_itself, forecast.attenuation.values)
+        if forecast.unmapped is not None:
+            lookups["unmapped_forecast"] = partial(_itself, forecast.unmapped.values)
+        if sizing.overlay is not None:
+            risk = sizing.overlay
+            measures = (risk.normal, risk.stdev, risk.sum_abs, risk.leverage, risk.multiplier)
+            for name, measure in zip(RISK_COLUMNS, measures, strict=True):
+                lookups[name] = partial(self._on_every_day, measure[:, None], self.index)
         if sizing.optimised is not None:
             lookups["optimised_position"] = partial(_itself, sizing.optimised.values)
         lookups["actual_position"] = self._actual_position
@@ -201,26 +222,51 @@ class BacktestResult:
     def portfolio_returns(self) -> dict[str, FloatArray]:
         """Daily gross, costs and net of all instruments together, in base currency, on `dates`."""
         gross, costs = sum_of_present(self.account.gross), sum_of_present(self.account.costs)
-        return {"gross": gross, "costs": costs, "net": np.nan_to_num(gross) + np.nan_to_num(costs)}
+        return {"gross": gross, "costs": costs, "net": sum_of_known(gross, costs)}
 
     @cached_property
     def compounded(self) -> CompoundedAccount:
-        """The account with the configured `capital_multiplier`, on `dates`; every other result is on fixed capital."""
+        """The account with the configured `capital_multiplier`, on `dates`; all other results are on fixed capital."""
         returns, config = self.portfolio_returns, self.config
         return compounded(returns["gross"], returns["costs"], config.notional_trading_capital, config.capital_method)
 
     @property
     def portfolio(self) -> pd.DataFrame:
-        """Daily gross, costs and net in base currency, by date."""
+        """`portfolio_columns` by date."""
         import pandas as pd
 
-        return pd.DataFrame(self.portfolio_returns, index=pd.DatetimeIndex(self.dates, name="date"))
+        return pd.DataFrame(self.portfolio_columns, index=pd.DatetimeIndex(self.dates, name="date"))
+
+    @property
+    def portfolio_columns(self) -> dict[str, FloatArray]:
+        """Daily gross, costs and net in base currency, on `dates`.
+
+        Where profits change positions (`capital_multiplier`) also the capital at risk as of each close, and the same
+        three with positions that follow it.
+        """
+        if self.config.capital_method == "fixed":
+            return self.portfolio_returns
+        account = self.compounded
+        scaled = {f"compounded_{name}": getattr(account, name) for name in RETURNS}
+        return {**self.portfolio_returns, "capital": account.capital, **scaled}
 
     @cached_property
     def stats(self) -> dict[str, dict[str, float]]:
         """Statistics of daily returns in % of capital: gross, costs and net."""
         scale = 100.0 / self.config.notional_trading_capital
         return {name: return_statistics(values * scale) for name, values in self.portfolio_returns.items()}
+
+    @cached_property
+    def compounded_stats(self) -> dict[str, dict[str, float]]:
+        """Statistics of the `compounded` account: daily gross, costs and net in % of the capital of the close before.
+
+        Days without any profit or cost on fixed capital, and days after capital is gone, are left out.
+        """
+        account, start = self.compounded, self.config.notional_trading_capital
+        before = np.concatenate([[start], account.capital[:-1]])
+        percent = {name: 100.0 * divide(getattr(account, name), before) for name in RETURNS}
+        known = {name: ~np.isnan(values) for name, values in self.portfolio_returns.items()}
+        return {name: return_statistics(values[known[name]]) for name, values in percent.items()}
 
     @cached_property
     def instrument_stats(self) -> dict[str, dict[str, float | str]]:
@@ -237,7 +283,7 @@ class BacktestResult:
         out: dict[str, dict[str, float | str]] = {}
         for column, (code, fact) in enumerate(zip(self.instruments, facts, strict=True)):
             gross, cost = self.account.gross[:, column], self.account.costs[:, column]
-            net = np.nan_to_num(gross) + np.nan_to_num(cost)
+            net = sum_of_known(gross, cost)
             net_stats = return_statistics(net[self.index[:, column]] * scale)
             out[code] = {
                 "asset_class": fact.asset_class,
@@ -246,7 +292,7 @@ class BacktestResult:
                 "rolls_per_year": float(rolls[column]),
                 "gross_total": float(np.nansum(gross)),
                 "costs_total": float(np.nansum(cost)),
-                "net_total": float(net.sum()),
+                "net_total": float(np.nansum(net)),
                 "turnover": float(turnovers[column]),
                 **{f"net_{name}_pct": net_stats[name] for name in ("ann_mean", "ann_std")},
                 **{f"net_{name}": net_stats[name] for name in ("sharpe", "skew")},

@@ -5,13 +5,16 @@ The three methods are those of production (`domain.capital`), applied to each cl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pysys.domain.capital import CapitalMethod, initial_capital, update_capital
 from pysys.domain.errors import ConfigError
 from pysys.systems.market_data import FloatArray
+from pysys.systems.yaml_keys import YamlKeys
 
 # The established dotted paths of `capital_multiplier.func`.
 CAPITAL_METHODS: dict[str, CapitalMethod] = {
@@ -43,6 +46,18 @@ def capital_method(name: str) -> CapitalMethod:
         return by_last_part[name.rsplit(".", 1)[-1]]
     except KeyError:
         raise ConfigError(f"capital_multiplier: unknown func {name}; choose {', '.join(CAPITAL_METHODS)}") from None
+
+
+def capital_method_of(keys: Any) -> CapitalMethod:
+    """The method under `capital_multiplier`: `func: path`, or the path alone. Raises ConfigError for anything else."""
+    if isinstance(keys, str):
+        return capital_method(keys)
+    if not isinstance(keys, Mapping):
+        raise ConfigError(f"capital_multiplier must be `func: dotted.path`, not {keys!r}")
+    reader = YamlKeys(keys, "capital_multiplier: ")
+    method = capital_method(reader.text("func", "fixed_capital"))
+    reader.refuse_the_rest()
+    return method
 
 
 def compounded(gross: FloatArray, costs: FloatArray, capital: float, method: CapitalMethod) -> CompoundedAccount:

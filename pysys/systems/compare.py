@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pysys.systems.backtest_result import BacktestResult
+from pysys.systems.forecast_mapping import ForecastMapping, mapped_forecast
 from pysys.systems.market_data import FloatArray
 from pysys.systems.positions import daily_cash_target
 from pysys.systems.smoothing import forward_fill
@@ -27,10 +28,12 @@ class _Stages:
     weights: Mapping[str, float]  # smoothed, by rule
     forecast_div_multiplier: float
     forecast_cap: float
+    forecast_mapping: ForecastMapping
     average_absolute_forecast: float
     contract_risk: float  # base currency a day
     instrument_weight: float
     instrument_div_multiplier: float
+    risk_overlay: float  # multiplier of all positions
     percentage_vol_target: float
     capital: float  # base currency
     decided: float  # whole contracts
@@ -39,11 +42,13 @@ class _Stages:
         """Contracts, unrounded, from the numbers above."""
         mixed = sum(self.weights.get(rule, 0.0) * forecast for rule, forecast in self.forecasts.items())
         combined = float(np.clip(self.forecast_div_multiplier * mixed, -self.forecast_cap, self.forecast_cap))
+        how = self.forecast_mapping
+        mapped = float(mapped_forecast(np.array(combined), how.a_param, how.b_param, how.threshold, self.forecast_cap))
         if not self.contract_risk > 0:
             return 0.0
         scalar = daily_cash_target(self.capital, self.percentage_vol_target) / self.contract_risk
-        share = self.instrument_weight * self.instrument_div_multiplier
-        return scalar * combined / self.average_absolute_forecast * share
+        share = self.instrument_weight * self.instrument_div_multiplier * self.risk_overlay
+        return scalar * mapped / self.average_absolute_forecast * share
 
 
 def compare_results(a: BacktestResult, b: BacktestResult) -> pd.DataFrame:
@@ -51,10 +56,10 @@ def compare_results(a: BacktestResult, b: BacktestResult) -> pd.DataFrame:
 
     Columns: position_a, position_b, difference, first_stage (the earliest that differs), largest_stage, then contracts
     by stage: `universe` (the instrument is in one only), `forecast <rule>`, `forecast_weights`,
-    `forecast_div_multiplier` (with the cap), `contract_risk`, `instrument_weight`, `instrument_div_multiplier`,
-    `percentage_vol_target`, `capital`, and `whole_contracts` (buffer, rounding, optimising, history). They add up to
-    the difference: each is what changes when the stages of `a` are exchanged for those of `b` one after the other, in
-    this order. Rows are sorted by size of the difference.
+    `forecast_div_multiplier` (with the cap), `forecast_mapping`, `contract_risk`, `instrument_weight`,
+    `instrument_div_multiplier`, `percentage_vol_target`, `capital`, `risk_overlay`, and `whole_contracts` (buffer,
+    rounding, optimising, history). They add up to the difference: each is what changes when the stages of `a` are
+    exchanged for those of `b` one after the other, in this order. Rows are sorted by size of the difference.
     """
     import pandas as pd
 
@@ -98,11 +103,13 @@ def _steps(rules: list[str]) -> dict[str, _Step]:
         **{
             name: _fields(name)
             for name in (
+                "forecast_mapping",
                 "contract_risk",
                 "instrument_weight",
                 "instrument_div_multiplier",
                 "percentage_vol_target",
                 "capital",
+                "risk_overlay",
             )
         },
     }
@@ -145,6 +152,8 @@ def _latest(result: BacktestResult) -> dict[str, _Stages]:
     multiplier, risk = result.values("instrument_div_multiplier"), forward_fill(result.values("instr_value_vol"))
     forecasts = {rule: forward_fill(result.values(f"fc_{rule}")) for rule in rules}
     weights = {rule: result.values(f"fw_{rule}") for rule in rules}
+    overlay = result.sizing.overlay
+    factor = np.ones(len(result.dates)) if overlay is None else overlay.multiplier
     out = {}
     for column, code in enumerate(result.instruments):
         row = int(np.flatnonzero(result.index[:, column])[-1])
@@ -157,10 +166,12 @@ def _latest(result: BacktestResult) -> dict[str, _Stages]:
             weights={rule: at(values) for rule, values in weights.items()},
             forecast_div_multiplier=at(named["forecast_div_multiplier"]),
             forecast_cap=config.forecast_cap,
+            forecast_mapping=config.forecast_mapping.get(code, ForecastMapping()),
             average_absolute_forecast=config.average_absolute_forecast,
             contract_risk=at(risk),
             instrument_weight=at(named["instrument_weight"]),
             instrument_div_multiplier=at(multiplier),
+            risk_overlay=float(factor[row]),
             percentage_vol_target=config.percentage_vol_target,
             capital=config.notional_trading_capital,
             decided=at(result.sizing.decided.values),

@@ -8,13 +8,13 @@ as they are replaces instruments by look-alikes that are none, which doubled the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from pysys.systems.daily import DailyGrid
 from pysys.systems.market_data import FloatArray, IntArray
-from pysys.systems.smoothing import decay_of_span, divide
+from pysys.systems.smoothing import decay_of_span
 
 CORRELATION_SPAN_WEEKS = 250.0
 CORRELATION_MIN_WEEKS = 20
@@ -44,53 +44,88 @@ def correlations(
     span: float = CORRELATION_SPAN_WEEKS,
     min_weeks: int = CORRELATION_MIN_WEEKS,
     shrinkage: float = CORRELATION_SHRINKAGE,
+    after: Iterable[int] | None = None,
 ) -> Iterator[FloatArray]:
     """Correlation matrix as of the end of each week (week x instrument in), complete and positive definite.
 
     A pair counts the weeks both have a return, others do not age it. A pair with fewer than `min_weeks` gets the
     average of the known ones, 0 while none is known. shrinkage: the part of every correlation that is taken away.
+    after: how many weeks have passed at each matrix that is asked for, increasing and at least 1; every week when not
+    given.
     """
-    count = weekly.shape[1]
-    decay = decay_of_span(span)
-    weight, weeks, first, square, product = (np.zeros((count, count)) for _ in range(5))
-    for row in weekly:
+    sums, done = _PairSums(weekly.shape[1], decay_of_span(span)), 0
+    for wanted in range(1, len(weekly) + 1) if after is None else after:
+        for row in weekly[done:wanted]:
+            sums.add(row)
+        done = wanted
+        correlation = sums.correlation(min_weeks)
+        correlation *= 1.0 - shrinkage
+        yield _completed(correlation)
+
+
+class _PairSums:
+    """Weighted sums over the weeks that both of a pair have; [i, j] of `first` and `square` are sums of i."""
+
+    def __init__(self, count: int, decay: float) -> None:
+        self._decay = decay
+        self._weight, self._weeks, self._first, self._square, self._product = np.zeros((5, count, count))
+        self._room = np.empty((count, count))  # for what is added, made once
+
+    def add(self, row: FloatArray) -> None:
+        """One more week of returns, NaN for none."""
         present = ~np.isnan(row)
-        both = np.outer(present, present)
-        values = np.where(present, row, 0.0)
-        keep = np.where(both, decay, 1.0)
-        weight = keep * weight + both
-        weeks += both
-        first = keep * first + np.where(both, values[:, None], 0.0)
-        square = keep * square + np.where(both, (values * values)[:, None], 0.0)
-        product = keep * product + np.outer(values, values)
-        known = np.where(weeks >= min_weeks, _correlation(weight, first, square, product), np.nan)
-        yield _completed((1.0 - shrinkage) * known)
+        values, one = np.where(present, row, 0.0), present.astype(np.float64)
+        keep: FloatArray | float = self._decay
+        if not present.all():
+            keep = np.where(np.outer(present, present), self._decay, 1.0)
+        for total in (self._weight, self._first, self._square, self._product):
+            total *= keep
+        both = np.multiply.outer(one, one, out=self._room)
+        self._weight += both
+        self._weeks += both
+        self._first += np.multiply.outer(values, one, out=self._room)
+        self._square += np.multiply.outer(values * values, one, out=self._room)
+        self._product += np.multiply.outer(values, values, out=self._room)
 
-
-def _correlation(weight: FloatArray, first: FloatArray, square: FloatArray, product: FloatArray) -> FloatArray:
-    """From weighted sums over the common weeks; [i, j] of `first` and `square` are sums of i where j is present."""
-    mean = divide(first, weight)
-    variance = divide(square, weight) - mean * mean
-    variance = np.where(variance > 1e-14 * divide(square, weight), variance, np.nan)
-    return np.clip((divide(product, weight) - mean * mean.T) / np.sqrt(variance * variance.T), -1.0, 1.0)
+    def correlation(self, min_weeks: int) -> FloatArray:
+        """NaN for pairs with fewer than `min_weeks`, and where one of a pair did not vary."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean, square = self._first / self._weight, self._square / self._weight
+            variance = square - mean * mean
+            square *= 1e-14
+            variance[~(variance > square)] = np.nan
+            found = self._product / self._weight
+            found -= mean * mean.T
+            found /= np.sqrt(variance * variance.T)
+        np.clip(found, -1.0, 1.0, out=found)
+        found[self._weeks < min_weeks] = np.nan
+        return found
 
 
 def _completed(correlation: FloatArray) -> FloatArray:
-    """Missing pairs filled with the average one; the nearest matrix by eigenvalues that has no negative risk."""
-    off = ~np.eye(len(correlation), dtype=bool)
-    known = off & ~np.isnan(correlation)
-    average = float(correlation[known].mean()) if known.any() else 0.0
-    filled = np.where(off, np.where(known, correlation, average), 1.0)
+    """Missing pairs filled with the average one; the nearest matrix by eigenvalues that has no negative risk.
+
+    Fills `correlation` itself.
+    """
+    np.fill_diagonal(correlation, np.nan)
+    missing = np.isnan(correlation)
+    unknown = int(missing.sum())
+    if unknown > len(correlation):
+        known = correlation.size - unknown
+        correlation[missing] = np.nansum(correlation) / known if known else 0.0
+    np.fill_diagonal(correlation, 1.0)
     try:
-        np.linalg.cholesky(filled)  # far faster than eigenvalues, and nearly always enough
+        np.linalg.cholesky(correlation)  # far faster than eigenvalues, and nearly always enough
     except np.linalg.LinAlgError:
-        return _without_negative_risk(filled)
-    return filled
+        return _without_negative_risk(correlation)
+    return correlation
 
 
 def _without_negative_risk(correlation: FloatArray) -> FloatArray:
     values, vectors = np.linalg.eigh(correlation)
-    floored = (vectors * np.maximum(values, SMALLEST_EIGENVALUE)) @ vectors.T
+    low = values < SMALLEST_EIGENVALUE
+    raised = vectors[:, low] * (SMALLEST_EIGENVALUE - values[low])
+    floored = correlation + raised @ vectors[:, low].T
     scale = 1.0 / np.sqrt(np.diag(floored))
     return floored * np.outer(scale, scale)
 
@@ -98,10 +133,8 @@ def _without_negative_risk(correlation: FloatArray) -> FloatArray:
 def latest_correlation(daily: FloatArray, grid: DailyGrid) -> FloatArray:
     """As of the last week that has ended, from daily returns (date x instrument)."""
     weeks, weekly = weekly_returns(daily, grid)
-    matrix = np.eye(daily.shape[1])
-    for matrix in correlations(weekly[: int(weeks_ended(grid, weeks)[-1])]):  # noqa: B007
-        pass
-    return matrix
+    ended = int(weeks_ended(grid, weeks)[-1])
+    return next(correlations(weekly, after=[ended])) if ended else np.eye(daily.shape[1])
 
 
 def weeks_ended(grid: DailyGrid, weeks: IntArray) -> IntArray:

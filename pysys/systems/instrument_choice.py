@@ -30,7 +30,7 @@ class Candidate:
     price: float  # of the priced contract
     annual_pct_deviation: float  # % of price a year
     sr_cost: float  # of one trade, a share of yearly risk
-    contracts_a_day: float  # volume
+    contracts_a_day: float  # volume; NaN where it is not known
     risk_a_day: float  # volume, millions of yearly risk
     traded: bool = False  # already in the portfolio
 
@@ -44,8 +44,8 @@ class Requirements:
     diversification_multiplier: float = 2.5
     instrument_weight: float = 0.04
     highest_sr_cost: float = 0.01  # of one trade
-    least_contracts_a_day: float = 100.0
-    least_risk_a_day: float = 1.5  # millions
+    least_contracts_a_day: float = 100.0  # 0 asks nothing, also of an instrument whose volume is not known
+    least_risk_a_day: float = 1.5  # millions; 0 likewise
     least_pct_deviation: float = 5.0  # a year; calmer markets need too much leverage
     hysteresis: float = 0.3  # share by which what is already traded may miss a requirement and stay
     gross_sharpe: float = 0.3  # of every instrument before costs
@@ -116,7 +116,10 @@ def choose_instruments(
 
 
 def _refusal(one: Candidate, capital: float, needs: Requirements) -> str:
-    """Everything an instrument does not meet; empty if it meets all. What is missing is not met."""
+    """Everything an instrument does not meet; empty if it meets all.
+
+    What is missing is not met, except a volume of which nothing is asked.
+    """
     easing = 1.0 + (needs.hysteresis if one.traded else 0.0)
     least = minimum_capital(one, needs)
     dearest = needs.highest_sr_cost * easing
@@ -126,11 +129,22 @@ def _refusal(one: Candidate, capital: float, needs: Requirements) -> str:
     failed = [
         (least <= capital * easing, f"needs capital of {least:,.0f}"),
         (one.sr_cost <= dearest, f"costs {one.sr_cost:.4f} SR a trade, over {dearest:g}"),
-        (one.contracts_a_day >= contracts, f"{one.contracts_a_day:g} contracts a day, under {contracts:g}"),
-        (one.risk_a_day >= risk, f"{one.risk_a_day:g} million of risk a day, under {risk:g}"),
+        (
+            _enough(one.contracts_a_day, contracts),
+            f"{_volume(one.contracts_a_day)} contracts a day, under {contracts:g}",
+        ),
+        (_enough(one.risk_a_day, risk), f"{_volume(one.risk_a_day)} million of risk a day, under {risk:g}"),
         (one.annual_pct_deviation >= deviation, f"moves {one.annual_pct_deviation:g}% a year, under {deviation:g}%"),
     ]
     return "; ".join(reason for met, reason in failed if not met)
+
+
+def _enough(volume: float, least: float) -> bool:
+    return least <= 0 or volume >= least
+
+
+def _volume(volume: float) -> str:
+    return "unknown" if math.isnan(volume) else f"{volume:g}"
 
 
 def _grow(

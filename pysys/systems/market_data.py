@@ -27,20 +27,19 @@ TIME_UNIT = "datetime64[us]"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MultiplePrices:
-    """Raw prices of the priced, carry and forward contracts; one row per native timestamp, strictly increasing."""
+    """Raw prices of the priced and carry contracts; one row per native timestamp, strictly increasing.
+
+    No research reads the forward prices that are stored beside them.
+    """
 
     times: TimeArray
     price: FloatArray
     carry: FloatArray
-    forward: FloatArray
     price_contract: IntArray
     carry_contract: IntArray
-    forward_contract: IntArray
 
     def __post_init__(self) -> None:
-        columns = (self.price, self.carry, self.forward)
-        contracts = (self.price_contract, self.carry_contract, self.forward_contract)
-        _require_same_length(self.times, *columns, *contracts)
+        _require_same_length(self.times, self.price, self.carry, self.price_contract, self.carry_contract)
 
     def __len__(self) -> int:
         return len(self.times)

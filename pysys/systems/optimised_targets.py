@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.covariance import latest_correlation
 from pysys.systems.dynamic import Constraints
 from pysys.systems.market_data import FloatArray
-from pysys.systems.small_system import optimise_day, optimiser_inputs
+from pysys.systems.small_system import OptimiserInputs, SmallSystem, optimise_day, optimiser_inputs
+
+OLDEST_DAYS = 5  # business days without a row after which nothing is known of an instrument
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,20 @@ class OptimisedBook:
     removed: Mapping[str, int]  # contracts held of instruments the backtest no longer has; the owner says how they exit
 
 
-def optimised_book(
-    result: BacktestResult, prior: Mapping[str, int], constraints: Constraints | None = None
-) -> OptimisedBook:
-    """Whole contracts of every instrument of the backtest, as of its last day, traded into from `prior` (0 if absent).
+@dataclass(frozen=True, slots=True, eq=False)
+class OptimiserDay:
+    """What today's optimisation reads of a backtest: one value per instrument."""
 
-    constraints: one entry per instrument of the result; those of the configuration when not given. Positions in
-    instruments the backtest does not have play no part in the risk and are handed back as `removed`. Raises
-    ConfigError when the configuration has no `small_system`.
+    settings: SmallSystem
+    instruments: tuple[str, ...]
+    inputs: OptimiserInputs  # (1 x instrument)
+    correlation: FloatArray  # (instrument x instrument)
+
+
+def last_day(result: BacktestResult) -> OptimiserDay:
+    """The last day of each instrument, which may be some days ago where a market was closed or its prices are late.
+
+    What is more than a week old is unknown. Raises ConfigError when the configuration has no `small_system`.
     """
     settings = result.config.small_system
     if settings is None:
@@ -64,20 +74,44 @@ def optimised_book(
             "this strategy does not optimise whole contracts; add `small_system: {}` to its configuration"
         )
     facts = [one.meta for one in result.series]
-    inputs = optimiser_inputs(
-        result.raw,
-        result.sizing.risk,
-        facts,
-        result.sizing.notional,
-        result.index,
-        result.config.notional_trading_capital,
+    capital = result.config.notional_trading_capital
+    inputs = optimiser_inputs(result.raw, result.sizing.risk, facts, result.sizing.notional, result.index, capital)
+    days = result.raw.grid.days
+    last = len(days) - 1 - np.argmax(result.index[::-1], axis=0)
+    fresh = days[-1] - days[last] <= OLDEST_DAYS
+    columns = np.arange(len(result.instruments))
+
+    def of_last_day(values: NDArray[Any]) -> NDArray[Any]:
+        return values[last, columns][None, :]
+
+    return OptimiserDay(
+        settings,
+        result.instruments,
+        OptimiserInputs(
+            optimal=of_last_day(inputs.optimal),
+            value=of_last_day(inputs.value),
+            deviation=of_last_day(inputs.deviation),
+            costs=of_last_day(inputs.costs),
+            ready=of_last_day(inputs.ready) & fresh,
+        ),
+        latest_correlation(result.raw.daily_percentage_returns.values, result.raw.grid),
     )
-    held = np.array([float(prior.get(code, 0)) for code in result.instruments])
-    limits = settings.constraints(result.instruments) if constraints is None else constraints
-    correlation = latest_correlation(result.raw.daily_percentage_returns.values, result.raw.grid)
-    found = optimise_day(settings, inputs, -1, correlation, held, limits)
+
+
+def optimised_book(
+    day: OptimiserDay, prior: Mapping[str, int], constraints: Constraints | None = None
+) -> OptimisedBook:
+    """Whole contracts of every instrument of the backtest, traded into from `prior` (0 if absent).
+
+    constraints: one entry per instrument of the day; those of the configuration when not given. Positions in
+    instruments the backtest does not have play no part in the risk and are handed back as `removed`.
+    """
+    held = np.array([float(prior.get(code, 0)) for code in day.instruments])
+    limits = day.settings.constraints(day.instruments) if constraints is None else constraints
+    inputs = day.inputs
+    found = optimise_day(day.settings, inputs, 0, day.correlation, held, limits)
     lower, upper = limits.bounds(held)
-    value, optimal = inputs.value[-1], inputs.optimal[-1]
+    value, optimal = inputs.value[0], inputs.optimal[0]
 
     def target(column: int, code: str) -> OptimisedTarget:
         def at(values: FloatArray) -> float:
@@ -95,12 +129,12 @@ def optimised_book(
             optimal_weight=at(optimal * value),
             prior_weight=at(held * value),
             weight=at(found.positions * value),
-            annual_deviation=at(inputs.deviation[-1]),
-            cost=at(inputs.costs[-1]),
+            annual_deviation=at(inputs.deviation[0]),
+            cost=at(inputs.costs[0]),
             considered=bool(found.considered[column]),
             tracking_error=found.tracking_error,
             tracking_error_after=found.tracking_error_after,
         )
 
-    removed = {code: position for code, position in prior.items() if code not in result.instruments and position}
-    return OptimisedBook(tuple(target(n, code) for n, code in enumerate(result.instruments)), removed)
+    removed = {code: position for code, position in prior.items() if code not in day.instruments and position}
+    return OptimisedBook(tuple(target(n, code) for n, code in enumerate(day.instruments)), removed)

@@ -16,9 +16,9 @@ class VolatilityOfContract:
     """What one contract risks; (date x instrument)."""
 
     fx_rate: FloatArray  # base currency for one unit of instrument currency
-    block_value: FloatArray  # instrument currency, a 1% move of the raw price
+    block_value: FloatArray  # instrument currency, 1% of the raw price; negative where that is
     daily_pct_vol: FloatArray  # % a day of the raw price
-    instr_ccy_vol: FloatArray  # instrument currency a day
+    instr_ccy_vol: FloatArray  # instrument currency a day, never negative
     instr_value_vol: FloatArray  # base currency a day
     vol_scalar: FloatArray  # contracts at the average forecast, with all capital
 
@@ -36,15 +36,14 @@ def volatility_of_contract(
 ) -> VolatilityOfContract:
     """Daily risk of one contract, and the contracts that fill `daily_cash_target` (base currency a day).
 
-    vol: price units a day. point_size: by instrument. fx_rate: of every day of the grid.
+    vol: price units a day. point_size: by instrument. fx_rate: of every day of the grid. Risk has no sign: a raw price
+    below 0 (crude oil in April 2020) has a negative block value, and positions keep the sign of their forecast.
     """
     common = vol.index & denominator_price.index
     filled_price = np.where(denominator_price.index, forward_fill(denominator_price.values), np.nan)
     block_value = filled_price * point_size * 0.01
-    price_on_vol_days = np.where(vol.index, denominator_price.values, np.nan)
-    base_price = np.where(vol.index, forward_fill(price_on_vol_days), np.nan)
-    daily_pct_vol = 100.0 * divide(vol.values, np.abs(base_price))
-    instr_ccy_vol = np.where(common, block_value * daily_pct_vol, np.nan)
+    daily_pct_vol = daily_percentage_volatility(vol, denominator_price)
+    instr_ccy_vol = np.where(common, np.abs(block_value) * daily_pct_vol, np.nan)
     fx_on_days = np.where(vol.index, fx_rate, np.nan)
     instr_value_vol = np.where(common, forward_fill(instr_ccy_vol), np.nan) * fx_on_days
     return VolatilityOfContract(
@@ -55,6 +54,13 @@ def volatility_of_contract(
         instr_value_vol=instr_value_vol,
         vol_scalar=divide(np.full_like(instr_value_vol, daily_cash_target), instr_value_vol),
     )
+
+
+def daily_percentage_volatility(vol: Panel, denominator_price: Panel) -> FloatArray:
+    """Volatility in % a day of the priced contract's price, carried forward; NaN where that is 0 or not yet known."""
+    price_on_vol_days = np.where(vol.index, denominator_price.values, np.nan)
+    base_price = np.where(vol.index, forward_fill(price_on_vol_days), np.nan)
+    return 100.0 * divide(vol.values, np.abs(base_price))
 
 
 def daily_cash_target(capital: float, percentage_vol_target: float) -> float:

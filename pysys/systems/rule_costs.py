@@ -15,12 +15,12 @@ from pysys.systems.raw_data import ROOT_OF_YEAR, Panel
 def sr_cost_per_trade(price: Panel, vol: Panel, dates: DateArray, facts: Sequence[InstrumentMeta]) -> FloatArray:
     """Cost of trading one contract once, as a share of its yearly risk; by instrument.
 
-    Price and volatility are means over the last year of each instrument.
+    The absolute price and volatility are means over the last year of each instrument.
     """
     out = np.full(len(facts), np.nan)
     for column, one in enumerate(facts):
         last_year = _last_year(dates, price.index[:, column])
-        mean_price = _mean_of_present(price.values[last_year, column])
+        mean_price = _mean_of_present(np.abs(price.values[last_year, column]))
         mean_vol = _mean_of_present(vol.values[last_year, column])
         commission = max(one.per_block, one.per_trade, one.percentage * mean_price * one.point_size)
         out[column] = (one.spread_cost * one.point_size + commission) / (ROOT_OF_YEAR * mean_vol * one.point_size)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest_config import RuleSpec
 from pysys.systems.daily import DailyGrid
+from pysys.systems.dotted_paths import module_at
 from pysys.systems.established_rules import ESTABLISHED_RULES, FLAT_IS_A_FORECAST
 from pysys.systems.market_data import FloatArray
 from pysys.systems.raw_data import RULE_DATA, Panel, RawData
 from pysys.systems.rules import Rule
+from pysys.systems.yaml_keys import number, within
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def raw_forecast(spec: RuleSpec, rule: Rule, raw: RawData) -> Panel:
@@ -52,11 +54,18 @@ def find_rule(spec: RuleSpec, grid: DailyGrid, folder: Path | None = None) -> Ru
             f"trading rule {spec.name}: {spec.function} does not take {len(spec.data)} data and "
             f"{_arguments(spec)}: {problem}"
         ) from None
-    return ours if ours is not None else one_instrument_at_a_time(function, grid)
+    if ours is None:
+        return one_instrument_at_a_time(function, grid, spec.name)
+    _refuse_impossible_arguments(spec)
+    return ours
 
 
-def one_instrument_at_a_time(function: Callable[..., Any], grid: DailyGrid) -> Rule:
-    """A rule on panels out of a function on one instrument's pandas Series."""
+def one_instrument_at_a_time(function: Callable[..., Any], grid: DailyGrid, name: str) -> Rule:
+    """A rule on panels out of a function on one instrument's pandas Series.
+
+    The rule raises ConfigError, with its `name`, where the function returns anything but a Series of numbers on dates
+    of its data, or an infinite forecast.
+    """
 
     @wraps(function)
     def rule(*panels: Panel, **parameters: Any) -> FloatArray:
@@ -70,11 +79,50 @@ def one_instrument_at_a_time(function: Callable[..., Any], grid: DailyGrid) -> R
                 pd.Series(panel.values[panel.index[:, column], column], index=dates[panel.index[:, column]])
                 for panel in panels
             ]
-            forecast = pd.Series(function(*inputs, **parameters)).reindex(dates)
-            out[:, column] = forecast.to_numpy(dtype=np.float64, na_value=np.nan)
+            forecast = _checked(function(*inputs, **parameters), inputs, name)
+            out[:, column] = forecast.reindex(dates).to_numpy(dtype=np.float64, na_value=np.nan)
         return out
 
     return rule
+
+
+def _checked(forecast: Any, inputs: Sequence[pd.Series], rule: str) -> pd.Series:
+    """What a function returned, if it is a forecast for these inputs."""
+    import pandas as pd
+
+    fix = "return a Series with the index of its data, such as `price * 0.5`"
+    if not isinstance(forecast, pd.Series):
+        raise ConfigError(f"trading rule {rule} returned a {type(forecast).__name__}, not a Series by date; {fix}")
+    known = inputs[0].index
+    for one in inputs[1:]:
+        known = known.union(one.index)
+    if forecast.index.has_duplicates or not forecast.index.isin(known).all():
+        other = [day for day in forecast.index if day not in known][:1] or ["the same date twice"]
+        raise ConfigError(f"trading rule {rule} returned dates its data do not have ({other[0]}); {fix}")
+    try:
+        values = forecast.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(f"trading rule {rule} returned something else than numbers: {problem}; {fix}") from None
+    if np.isinf(values).any():
+        day = forecast.index[np.isinf(values)][0]
+        raise ConfigError(
+            f"trading rule {rule} has an infinite forecast on {day}; leave it missing where it divides by 0"
+        )
+    return forecast
+
+
+def _refuse_impossible_arguments(spec: RuleSpec) -> None:
+    """Raises ConfigError for an argument of one of our own rules that no rule can work with.
+
+    All of them are numbers of days, at least 1; an average may have `smooth_days` of 0.
+    """
+    for name, value in spec.other_args.items():
+        if value is None or (name.startswith("_") and name != "_lookback_days"):
+            continue
+        where = f"trading rule {spec.name}: {name}"
+        if isinstance(value, str):
+            raise ConfigError(f"{where} must be a number, not {value!r}; write it without quotes")
+        within(number(value, where), where, least=0.0 if name == "smooth_days" else 1.0)
 
 
 def rule_content(spec: RuleSpec, rule: Rule) -> bytes:
@@ -117,7 +165,7 @@ def _function_at(spec: RuleSpec, folder: Path | None) -> Callable[..., Any]:
     path, _, name = spec.function.rpartition(".")
     if not path:
         raise ConfigError(f"trading rule {spec.name}: {spec.function!r} is not a dotted path to a function")
-    module = _module_at(path, [one for one in (folder, Path.cwd()) if one is not None])
+    module = module_at(path, [one for one in (folder, Path.cwd()) if one is not None])
     if module is None:
         raise ConfigError(
             f"trading rule {spec.name}: found no module {path} and no file {path.replace('.', '/')}.py beside the "
@@ -127,20 +175,3 @@ def _function_at(spec: RuleSpec, folder: Path | None) -> Callable[..., Any]:
     if not callable(function):
         raise ConfigError(f"trading rule {spec.name}: {path} has no function called {name}")
     return function
-
-
-def _module_at(path: str, folders: Sequence[Path]) -> ModuleType | None:
-    for folder in folders:
-        file = folder.joinpath(*path.split(".")).with_suffix(".py")
-        if file.is_file():
-            spec = importlib.util.spec_from_file_location(path, file)
-            if spec is not None and spec.loader is not None:
-                module = importlib.util.module_from_spec(spec)
-                spec.loader.exec_module(module)
-                return module
-    try:
-        return importlib.import_module(path)
-    except ModuleNotFoundError as problem:
-        if problem.name is not None and (path == problem.name or path.startswith(problem.name + ".")):
-            return None
-        raise

@@ -5,8 +5,8 @@ Chosen by the key `small_system` of a configuration; the buffer is then the trac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -46,9 +46,9 @@ class SmallSystem:
         settings = cls(
             shadow_cost=reader.number("shadow_cost", SHADOW_COST, least=0.0),
             tracking_error_buffer=reader.number("tracking_error_buffer", TRACKING_ERROR_BUFFER, least=0.0),
-            no_trade=_codes(reader, "no_trade"),
-            reduce_only=_codes(reader, "reduce_only"),
-            long_only=_codes(reader, "long_only"),
+            no_trade=reader.names("no_trade", "instrument codes"),
+            reduce_only=reader.names("reduce_only", "instrument codes"),
+            long_only=reader.names("long_only", "instrument codes"),
             position_limits=limits,
         )
         reader.refuse_the_rest()
@@ -57,6 +57,25 @@ class SmallSystem:
     def as_keys(self) -> dict[str, Any]:
         """The mapping `from_keys` reads."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def named_instruments(self) -> dict[str, tuple[str, ...]]:
+        """The instruments each kind of limit is on."""
+        return {
+            "no_trade": self.no_trade,
+            "reduce_only": self.reduce_only,
+            "long_only": self.long_only,
+            "position_limits": tuple(self.position_limits),
+        }
+
+    def restricted_to(self, codes: Collection[str]) -> SmallSystem:
+        """The same without the limits on other instruments."""
+        return replace(
+            self,
+            no_trade=tuple(code for code in self.no_trade if code in codes),
+            reduce_only=tuple(code for code in self.reduce_only if code in codes),
+            long_only=tuple(code for code in self.long_only if code in codes),
+            position_limits={code: limit for code, limit in self.position_limits.items() if code in codes},
+        )
 
     def constraints(self, codes: Sequence[str]) -> Constraints:
         return Constraints.of(
@@ -104,16 +123,18 @@ def optimised_positions(settings: SmallSystem, raw: RawData, inputs: OptimiserIn
     """
     weeks, weekly = weekly_returns(raw.daily_percentage_returns.values, raw.grid)
     ended = weeks_ended(raw.grid, weeks)
-    matrices = correlations(weekly)
+    trades: BoolArray = np.logical_or.reduce(inputs.ready, axis=1)
+    asked = np.unique(ended[trades])
+    matrices = correlations(weekly, after=asked[asked > 0])
     correlation, used = np.eye(len(raw.codes)), 0
     limits = settings.constraints(raw.codes)
     prior = np.zeros(len(raw.codes))
     positions = np.full(index.shape, np.nan)
     for row in range(len(index)):
-        while used < ended[row]:
-            correlation, used = next(matrices), used + 1
         prior = np.where(index[row], prior, 0.0)
-        if inputs.ready[row].any():
+        if trades[row]:
+            if ended[row] > used:
+                correlation, used = next(matrices), int(ended[row])
             prior = optimise_day(settings, inputs, row, correlation, prior, limits).positions
         positions[row] = np.where(index[row], prior, np.nan)
     return Panel(positions, index)
@@ -152,10 +173,3 @@ def cost_of_exposure(price: FloatArray, facts: Sequence[InstrumentMeta]) -> Floa
         commission = np.maximum(max(one.per_block, one.per_trade), one.percentage * exposure)
         out[:, column] = divide(one.spread_cost * one.point_size + commission, exposure)
     return out
-
-
-def _codes(reader: YamlKeys, name: str) -> tuple[str, ...]:
-    listed = reader.take(name, [])
-    if isinstance(listed, str) or not isinstance(listed, Sequence):
-        raise ConfigError(f"small_system: {name} must be a list of instrument codes, not {listed!r}")
-    return tuple(str(code) for code in listed)

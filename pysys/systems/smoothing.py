@@ -6,15 +6,37 @@ block of rows, which is as exact as running them row by row and keeps the whole 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pysys.systems.market_data import BoolArray, FloatArray
 
-_BLOCK = 32  # small enough for BLAS to stay on one thread
+Parameters = ParamSpec("Parameters")
+
+_BLOCK = 32  # rows; small enough for BLAS to stay on one thread
+_COLUMNS = 32
+_FAINT = 1e-200  # a weight that is not yet so small that digits are lost
 _ROUNDING = 1e-14  # a variance below this share of the mean square is nothing but rounding
+
+
+def _some_columns_at_a_time(
+    function: Callable[Concatenate[FloatArray, Parameters], list[FloatArray]],
+) -> Callable[Concatenate[FloatArray, Parameters], list[FloatArray]]:
+    """The same for wide arrays in parts that stay in the processor's cache."""
+
+    @wraps(function)
+    def in_parts(values: FloatArray, *args: Parameters.args, **kwargs: Parameters.kwargs) -> list[FloatArray]:
+        if values.ndim < 2 or values.shape[1] <= 2 * _COLUMNS:
+            return function(values, *args, **kwargs)
+        starts = range(0, values.shape[1], _COLUMNS)
+        parts = [function(np.ascontiguousarray(values[:, n : n + _COLUMNS]), *args, **kwargs) for n in starts]
+        return [np.concatenate(each, axis=1) for each in zip(*parts, strict=True)]
+
+    return in_parts
 
 
 def decay_of_span(span: float) -> float:
@@ -59,9 +81,9 @@ def ew_sum(values: FloatArray, decay: float) -> FloatArray:
     age = np.arange(_BLOCK)[:, None] - np.arange(_BLOCK)[None, :]
     kernel = np.where(age >= 0, decay ** np.maximum(age, 0), 0.0)
     summed = kernel @ padded.reshape(blocks, _BLOCK, flat.shape[1])
-    carried = decay ** np.arange(1, _BLOCK + 1)[:, None]
-    for block in range(1, blocks):
-        summed[block] += carried * summed[block - 1, -1]
+    if blocks > 1:
+        ends = ew_sum(summed[:-1, -1], decay**_BLOCK)  # of each block, all before it included
+        summed[1:] += decay ** np.arange(1, _BLOCK + 1)[:, None] * ends[:, None]
     return summed.reshape(blocks * _BLOCK, -1)[:rows].reshape(values.shape)
 
 
@@ -73,17 +95,22 @@ def ew_mean(values: FloatArray, decay: float, min_periods: int = 1) -> FloatArra
     return ew_means(values, (decay,), min_periods)[0]
 
 
+@_some_columns_at_a_time
 def ew_means(values: FloatArray, decays: Sequence[float], min_periods: int = 1) -> list[FloatArray]:
     """`ew_mean` of the same values at several decays."""
     present = ~np.isnan(values)
-    known = present if min_periods <= 1 else present & _enough(present, min_periods)
-    last = _last_known(known)
     numbers, ones = np.where(present, values, 0.0), present.astype(np.float64)
+    early = ~_enough(present, min_periods)
     means = []
     for decay in decays:
         weight = ew_sum(ones, decay)
-        weight[~known] = np.nan
-        means.append(_take(np.divide(ew_sum(numbers, decay), weight, out=weight), last))
+        weight[early] = np.nan
+        faint = weight < _FAINT
+        weight[faint] = np.nan
+        mean = np.divide(ew_sum(numbers, decay), weight, out=weight)
+        # Sum and weight fade alike on missing days, so that their ratio repeats, unless a gap is so long that both
+        # are lost.
+        means.append(_take(mean, _last_known(present & ~early)) if faint.any() else mean)
     return means
 
 
@@ -92,17 +119,21 @@ def ew_std(values: FloatArray, decay: float, min_periods: int) -> FloatArray:
 
     NaN before `min_periods` (at least two) values were present; on a missing day the last one repeats.
     """
+    return _ew_std(values, decay, min_periods)[0]
+
+
+@_some_columns_at_a_time
+def _ew_std(values: FloatArray, decay: float, min_periods: int) -> list[FloatArray]:
     present = ~np.isnan(values)
-    filled = np.where(present, values, 0.0)
+    numbers, ones = np.where(present, values, 0.0), present.astype(np.float64)
     known = present & _enough(present, max(min_periods, 2))
-    weight = np.where(known, ew_sum(present.astype(np.float64), decay), np.nan)
-    squared_weight = ew_sum(present.astype(np.float64), decay * decay)
-    mean = ew_sum(filled, decay) / weight
-    mean_square = ew_sum(filled * filled, decay) / weight
+    weight = np.where(known, ew_sum(ones, decay), np.nan)
+    mean = ew_sum(numbers, decay) / weight
+    mean_square = ew_sum(numbers * numbers, decay) / weight
     variance = mean_square - mean * mean
     variance[variance < _ROUNDING * mean_square] = 0.0
-    std = np.sqrt(divide(variance, 1.0 - squared_weight / weight / weight))
-    return _take(std, _last_known(known))
+    std = np.sqrt(divide(variance, 1.0 - ew_sum(ones, decay * decay) / weight / weight))
+    return [_take(std, _last_known(known))]
 
 
 def rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float) -> FloatArray:
@@ -110,6 +141,11 @@ def rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float)
 
     The window is put together from pieces of 1, 2, 4, ... rows, so sums do not lose digits to subtraction.
     """
+    return _rolling(values, window, combine, identity)[0]
+
+
+@_some_columns_at_a_time
+def _rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float) -> list[FloatArray]:
     out = np.full_like(values, identity)
     piece, size, taken = values, 1, 0
     while size <= window:
@@ -119,7 +155,7 @@ def rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float)
         if 2 * size <= window:
             piece = combine(piece, _delayed(piece, size, identity))
         size *= 2
-    return out
+    return [out]
 
 
 def rolling_count(present: BoolArray, window: int) -> FloatArray:
@@ -138,7 +174,9 @@ def _delayed(values: FloatArray, rows: int, identity: float) -> FloatArray:
 
 
 def _enough(present: BoolArray, min_periods: int) -> BoolArray:
-    return np.cumsum(present, axis=0, dtype=np.int32) >= max(min_periods, 1)
+    if min_periods <= 1:
+        return np.logical_or.accumulate(present, axis=0)
+    return np.cumsum(present, axis=0, dtype=np.int32) >= min_periods
 
 
 def _last_known(known: BoolArray) -> NDArray[np.intp]:

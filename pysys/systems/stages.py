@@ -24,6 +24,7 @@ from pysys.systems.positions import (
     volatility_of_contract,
 )
 from pysys.systems.raw_data import Panel, RawData
+from pysys.systems.risk_overlay import PortfolioRisk, RiskOverlay, portfolio_risk
 from pysys.systems.small_system import optimised_positions, optimiser_inputs
 from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
 
@@ -54,9 +55,11 @@ class ForecastStage:
 
     raw: Mapping[str, Panel]  # unscaled, by rule
     parameters: ForecastParameters
-    combined: Panel
+    combined: Panel  # what positions are sized with
     cap: float  # on |forecast|
     weight_span: float  # of the smoothing of weights, business days
+    unmapped: Panel | None = None  # combined before a `forecast_mapping`
+    attenuation: Panel | None = None  # factor that is in the raw forecasts of attenuated rules
 
     def scaled(self, rule: str) -> FloatArray:
         """Scaled and capped forecast of one rule, not carried forward."""
@@ -91,6 +94,7 @@ class PositionStage:
     buffer: Buffer
     buffered: Panel  # whole contracts
     optimised: Panel | None = None  # whole contracts, where a small account optimises them
+    overlay: PortfolioRisk | None = None  # what `notional` is cut by, where there is a risk overlay
 
     @property
     def decided(self) -> Panel:
@@ -145,20 +149,40 @@ def fixed_instrument_parameters(config: BacktestConfig, codes: Sequence[str]) ->
     return InstrumentParameters(weights, config.instrument_div_multiplier)
 
 
+def risk_overlay_stage(
+    config: BacktestConfig,
+    limits: RiskOverlay,
+    raw: RawData,
+    subsystem: SubsystemStage,
+    parameters: InstrumentParameters,
+) -> PortfolioRisk:
+    """Risk of all positions together before it is limited, and the factor on them that limits it."""
+    return portfolio_risk(
+        limits,
+        raw,
+        subsystem.risk,
+        subsystem.position * _instrument_weight(config, subsystem, parameters) * parameters.multiplier,
+        subsystem.index,
+        capital=config.notional_trading_capital,
+        percentage_vol_target=config.percentage_vol_target,
+    )
+
+
 def position_stage(
     config: BacktestConfig,
     raw: RawData,
     facts: Sequence[InstrumentMeta],
     subsystem: SubsystemStage,
     parameters: InstrumentParameters,
+    overlay: PortfolioRisk | None = None,
 ) -> PositionStage:
-    """Positions of every instrument with its share of capital."""
+    """Positions of every instrument with its share of capital, cut by the overlay's multiplier if there is one."""
     index, multiplier = subsystem.index, parameters.multiplier
-    weight = smoothed_instrument_weights(
-        parameters.weights, subsystem.position, index, config.instrument_weight_ewma_span
-    )
+    weight = _instrument_weight(config, subsystem, parameters)
     average_position = np.where(index, subsystem.vol_scalar * weight * multiplier, np.nan)
     notional = subsystem.position * weight * multiplier
+    if overlay is not None:
+        notional *= overlay.multiplier[:, None]
     buffer = buffer_around(notional, average_position, index, config.buffer_method, config.buffer_size)
     buffered = buffered_position(notional, buffer, index, config.buffer_trade_to_edge)
     optimised = None
@@ -175,7 +199,15 @@ def position_stage(
         buffer=buffer,
         buffered=Panel(buffered, index),
         optimised=optimised,
+        overlay=overlay,
     )
+
+
+def _instrument_weight(
+    config: BacktestConfig, subsystem: SubsystemStage, parameters: InstrumentParameters
+) -> FloatArray:
+    span = config.instrument_weight_ewma_span
+    return smoothed_instrument_weights(parameters.weights, subsystem.position, subsystem.index, span)
 
 
 def account_stage(

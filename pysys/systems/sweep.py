@@ -6,32 +6,29 @@ share everything before it.
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures import as_completed as as_processes_complete
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from pysys.cores import available_cores
 from pysys.domain.errors import ConfigError, PysysError
 from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_config import BacktestConfig
-from pysys.systems.backtest_yaml import parse_backtest_config
 from pysys.systems.market_data import MarketData
-from pysys.systems.market_files import open_market_data, save_market_data
+from pysys.systems.market_files import save_market_data
 from pysys.systems.stage_cache import DEFAULT_BYTES, StageCache
+from pysys.systems.strategy_runs import one_core_each, opened
+from pysys.systems.variations import Variation, varied_config
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Variation = Mapping[str, Any]
 Progress = Callable[[int, int], None]  # done, of how many
 Row = dict[str, Any]
 
@@ -57,7 +54,8 @@ def sweep(
     `{"trading_rules.ewmac16_64.other_args.Lfast": 20, "percentage_vol_target": 15.0}`.
     workers: processes on this machine, all cores when not given; 1 runs in this process. address: of the scheduler
     of a Dask cluster, which then does the work; its workers need this package (`pip install pysys[dask]`), and
-    `rules_folder` where rules of the reader's own are used. cache_bytes: what each worker may keep between variations.
+    `rules_folder` where rules of the reader's own are used. cache_bytes: what all workers on this machine together, or
+    each worker of a cluster, may keep between variations.
     Columns: the varied keys; statistics of daily returns in % of capital, `net_sharpe` and so on, gross and costs
     too; `error`, empty where there was none. A variation that fails has its error and no statistics.
     """
@@ -65,8 +63,8 @@ def sweep(
 
     if workers is not None and workers < 1:
         raise ConfigError(f"workers must be at least 1, not {workers}")
-    task = _Task(config.as_yaml_keys(), rules_folder, cache_bytes)
-    processes = min(workers if workers is not None else os.cpu_count() or 1, max(len(variations), 1))
+    processes = min(workers if workers is not None else available_cores(), max(len(variations), 1))
+    task = _Task(config.as_yaml_keys(), rules_folder, cache_bytes if address is not None else cache_bytes // processes)
     if address is not None:
         done = _on_cluster(address, task, market_data, variations)
     elif processes == 1:
@@ -86,24 +84,6 @@ def sweep(
     return table
 
 
-def varied_config(keys: Mapping[str, Any], variation: Variation) -> BacktestConfig:
-    """The configuration with some keys changed. Raises ConfigError for a key it does not have, or a wrong value."""
-    changed: dict[str, Any] = dict(keys)
-    for path, value in variation.items():
-        changed = _with(changed, path.split("."), value, path)
-    return parse_backtest_config(changed)
-
-
-def _with(keys: Mapping[str, Any], levels: Sequence[str], value: Any, path: str) -> dict[str, Any]:
-    first, rest = levels[0], levels[1:]
-    if not rest:
-        return {**keys, first: value}
-    inner = keys.get(first)
-    if not isinstance(inner, Mapping):
-        raise ConfigError(f"{path}: the configuration has nothing called {first} to change a part of")
-    return {**keys, first: _with(inner, rest, value, path)}
-
-
 @dataclass(frozen=True, slots=True)
 class _Task:
     """What all variations have in common, but for the prices."""
@@ -119,7 +99,7 @@ def _run_variation(task: _Task, data: MarketData | Path, variation: Variation, c
     data: the prices, or the folder they were saved in. cache: this worker's own for these prices when not given.
     """
     try:
-        market_data = _opened(data) if isinstance(data, Path) else data
+        market_data = opened(data) if isinstance(data, Path) else data
         known = _cache_of(market_data, task.cache_bytes) if cache is None else cache
         config = varied_config(task.keys, variation)
         result = run_backtest(config, market_data, rules_folder=task.rules_folder, cache=known)
@@ -127,12 +107,6 @@ def _run_variation(task: _Task, data: MarketData | Path, variation: Variation, c
     except Exception as error:  # a rule of the reader's own may raise anything; the others go on
         return {ERROR: _said(error)}
     return {**stats, ERROR: ""}
-
-
-@lru_cache(maxsize=1)
-def _opened(folder: Path) -> MarketData:
-    """The prices of the sweep this process works for."""
-    return open_market_data(folder)
 
 
 # What workers keep between variations lives as long as the prices it was worked out of, one cache for each thread.
@@ -155,8 +129,8 @@ def _here(task: _Task, market_data: MarketData, variations: Sequence[Variation])
 def _on_processes(
     processes: int, task: _Task, market_data: MarketData, variations: Sequence[Variation]
 ) -> Iterator[tuple[int, Row]]:
-    """Spawned, because a process with threads must not be forked; the prices are mapped, not sent."""
-    with tempfile.TemporaryDirectory() as folder, _pool(processes) as pool:
+    """The prices are mapped into the processes, not sent."""
+    with tempfile.TemporaryDirectory() as folder, one_core_each(processes) as pool:
         save_market_data(market_data, Path(folder))
         futures = {
             pool.submit(_run_variation, task, Path(folder), dict(variation)): position
@@ -164,12 +138,6 @@ def _on_processes(
         }
         for future in as_processes_complete(futures):
             yield futures[future], _row_of(future)
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    """Each process on one core: told before it imports numpy, whose threads would get in each other's way."""
-    one_thread = ("OPENBLAS_NUM_THREADS", "1")
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=os.putenv, initargs=one_thread)
 
 
 def _on_cluster(

@@ -2,6 +2,9 @@
 
 Source: Carver, Advanced Futures Trading Strategies (2023), strategy three: a fast estimate, pulled towards its own
 ten-year average.
+
+A volatility at or below `vol_abs_min` is missing: a price that has not moved yet has none, and a position sized by next
+to nothing would be next to infinite. Whatever divides by it waits: sizing, carry, normalised returns.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class MixedVolatility:
     min_periods: float = 10  # returns before the first value
     slow_vol_years: float = 10  # span of the slow average, in years of 256 days
     proportion_of_slow_vol: float = 0.3
-    vol_abs_min: float = 1e-10  # price units per day
+    vol_abs_min: float = 1e-10  # price units per day; what is not above it is missing
     multiplier_to_get_daily_vol: float = 1.0
 
     established_name: ClassVar[str] = "sysquant.estimators.vol.mixed_vol_calc"
@@ -35,7 +38,7 @@ class MixedVolatility:
         fast = ew_std(returns, decay_of_span(self.days), int(self.min_periods))
         slow = ew_mean(fast, decay_of_span(self.slow_vol_years * BUSINESS_DAYS_A_YEAR))
         mixed = self.proportion_of_slow_vol * slow + (1.0 - self.proportion_of_slow_vol) * fast
-        return _within(index, np.maximum(mixed, self.vol_abs_min) * self.multiplier_to_get_daily_vol)
+        return _above(self.vol_abs_min, _within(index, mixed)) * self.multiplier_to_get_daily_vol
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class RobustVolatility:
 
     days: float = 35  # span
     min_periods: float = 10  # returns before the first value
-    vol_abs_min: float = 1e-10  # price units per day
+    vol_abs_min: float = 1e-10  # price units per day; what is not above it is missing
     vol_floor: bool = True
     floor_min_quant: float = 0.05  # the quantile that is the floor
     floor_min_periods: float = 100  # values before there is a floor
@@ -59,7 +62,7 @@ class RobustVolatility:
         vol = _within(index, vol)
         if self.vol_floor:
             vol = np.maximum(vol, self._floor(vol, index))
-        return vol * self.multiplier_to_get_daily_vol
+        return _above(self.vol_abs_min, vol) * self.multiplier_to_get_daily_vol
 
     def _floor(self, vol: FloatArray, index: BoolArray) -> FloatArray:
         import pandas as pd  # its rolling quantile keeps a sorted window; numpy would sort every window anew
@@ -77,6 +80,11 @@ VOLATILITIES: dict[str, type[MixedVolatility] | type[RobustVolatility]] = {
     "mixed_vol_calc": MixedVolatility,
     "robust_vol_calc": RobustVolatility,
 }
+
+
+def _above(least: float, vol: FloatArray) -> FloatArray:
+    """Volatilities above `least`; the others are missing."""
+    return np.where(vol > least, vol, np.nan)
 
 
 def _within(index: BoolArray, values: FloatArray) -> FloatArray:

@@ -145,7 +145,7 @@ def _series(number: int) -> InstrumentSeries:
     quarter = times.astype("datetime64[M]").astype(np.int64) // 3
     held, later = _contract(quarter + 1), _contract(quarter + 2)
     raw = 1000.0 + adjusted
-    multiple = MultiplePrices(times, raw, raw + 0.5, raw + 0.5, held, later, later)
+    multiple = MultiplePrices(times, raw, raw + 0.5, held, later)
     facts = InstrumentMeta(50.0, "USD", CLASSES[number % len(CLASSES)], 0.05, 2.0, 0.0, 0.0, "HMUZ")
     return InstrumentSeries(_code(number), multiple, AdjustedPrices(times, adjusted), facts)
 

@@ -14,6 +14,7 @@ from pysys.data.csv_layout import (
     read_fx,
     read_instrument_config,
     read_multiple_prices,
+    read_multiple_rows,
     read_roll_calendar,
     read_roll_config,
     read_spread_costs,
@@ -58,7 +59,8 @@ def layout(tmp_path: Path) -> Path:
 
 
 def test_multiple_prices_are_read_by_name_with_their_gaps(layout):
-    prices = read_multiple_prices(layout / "multiple_prices_csv" / "BUND.csv")
+    path = layout / "multiple_prices_csv" / "BUND.csv"
+    prices = read_multiple_prices(path)
     assert [str(time) for time in prices.times.astype("datetime64[s]")] == [
         "2020-01-01T23:00:00",
         "2020-01-02T14:30:07",
@@ -66,9 +68,12 @@ def test_multiple_prices_are_read_by_name_with_their_gaps(layout):
     ]
     np.testing.assert_array_equal(prices.price, [100.25, np.nan, 100.5])
     np.testing.assert_array_equal(prices.carry, [99.5, np.nan, 99.0])
-    np.testing.assert_array_equal(prices.forward, [np.nan, 99.75, 99.0])
     assert list(prices.price_contract) == [20200300] * 3
     assert list(prices.carry_contract) == [20200600] * 3
+    rows = read_multiple_rows(path)
+    np.testing.assert_array_equal(rows.forward, [np.nan, 99.75, 99.0])
+    for name in prices.__slots__:
+        np.testing.assert_array_equal(getattr(prices, name).astype(float), getattr(rows, name).astype(float))
 
 
 def test_columns_may_stand_in_any_order_and_others_are_ignored(tmp_path):

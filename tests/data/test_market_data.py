@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from pysys.cli import run
 from pysys.data.importing import import_prices
 from pysys.data.market_data import market_data_at
 from pysys.domain.errors import ConfigError
@@ -64,3 +65,32 @@ def test_a_database_that_is_not_there_or_knows_no_such_instrument_says_so(url, t
         market_data_at(sqlite_url(tmp_path / "none.db"), ["GOLD"])
     with pytest.raises(UnknownInstrument, match="TIN is not an instrument"):
         market_data_at(url, ["GOLD", "TIN"])
+
+
+@pytest.mark.parametrize("source", ["files", "database"])
+def test_a_strategy_file_is_complete_with_its_rules_its_currency_and_its_choice_of_markets(
+    folder, url, tmp_path, monkeypatch, source
+):
+    monkeypatch.setenv("PYSYS_DATABASE_URL", url)
+    keys = configuration(["GOLD", "BUND"]).as_yaml_keys() | {"base_currency": "EUR"}
+    keys["trading_rules"]["up"] = {
+        "function": "ourrules.up",
+        "data": ["rawdata.get_daily_prices"],
+        "forecast_scalar": 1.0,
+    }
+    keys["forecast_weights"] = {"up": 1.0}
+    (tmp_path / "ourrules.py").write_text("def up(price):\n    return price * 0 + 10\n")
+    chosen = ["--data", str(folder)] if source == "files" else []
+
+    def instruments_of(name: str, keys: dict, *options: str) -> list[str]:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(keys))
+        assert run(["backtest", str(path), "--out", str(tmp_path / name), *chosen, *options]) == 0
+        positions = pq.read_table(tmp_path / name / "positions.parquet").to_pandas()
+        assert (positions.combined_forecast.dropna() > 0).any()
+        return sorted(set(positions.instrument))
+
+    assert instruments_of("both", keys) == ["BUND", "GOLD"]
+    assert instruments_of("one", keys, "--instruments", "GOLD") == ["GOLD"]
+    del keys["instrument_weights"]
+    assert instruments_of("all", keys) == ["BUND", "GOLD"]

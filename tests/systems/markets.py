@@ -76,7 +76,7 @@ def instrument(
     contract = (2020 + quarter // 4) * 10_000 + (quarter % 4 + 1) * 300
     later = (2020 + (quarter + 1) // 4) * 10_000 + ((quarter + 1) % 4 + 1) * 300
     carry = raw + 0.5 * np.sin(np.arange(rows) / 20.0)
-    multiple = MultiplePrices(times, raw, carry, carry, contract, later, later)
+    multiple = MultiplePrices(times, raw, carry, contract, later)
     return InstrumentSeries(code, multiple, AdjustedPrices(times, adjusted), facts)
 
 
@@ -104,10 +104,8 @@ def first_rows(one: InstrumentSeries, rows: int) -> InstrumentSeries:
                     "times",
                     "price",
                     "carry",
-                    "forward",
                     "price_contract",
                     "carry_contract",
-                    "forward_contract",
                 )
             )
         ),

@@ -10,18 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysys.domain.errors import ConfigError, DataError
+from pysys.systems.account_tables import (
+    SOURCES,
+    account_statistics,
+    accounts_of,
+    drawdown,
+    drawdowns,
+    rolling_volatilities,
+    rolling_volatility,
+)
 from pysys.systems.attribution import (
     REST,
     Profit,
     contributions,
-    drawdown,
     portfolio_profit,
-    portfolio_turnover,
     profits_by_asset_class,
     profits_by_instrument,
     profits_by_rule,
-    rolling_volatility,
     rule_account,
+    rule_account_by_instrument,
     rule_positions,
 )
 from pysys.systems.backtest import run_backtest
@@ -29,6 +36,7 @@ from pysys.systems.backtest_yaml import parse_backtest_config
 from pysys.systems.capital_multiplier import compounded
 from pysys.systems.raw_data import Panel
 from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
+from pysys.systems.statistics import return_statistics
 from tests.systems.markets import FACTS, configuration, first_rows, instrument, market, walk
 
 NAN = math.nan
@@ -82,8 +90,8 @@ def test_with_one_rule_and_no_cap_only_rounding_is_left_over():
     result = run_backtest(config, three_instruments())
     parts = profits_by_rule(result)
     assert set(parts) == {"carry10", REST}
-    assert np.abs(parts[REST].gross).sum() < 0.02 * np.abs(parts["carry10"].gross).sum()
-    np.testing.assert_allclose(parts["carry10"].costs, np.nan_to_num(portfolio_profit(result).costs))
+    assert np.nansum(np.abs(parts[REST].gross)) < 0.02 * np.nansum(np.abs(parts["carry10"].gross))
+    np.testing.assert_allclose(np.nan_to_num(parts["carry10"].costs), np.nan_to_num(portfolio_profit(result).costs))
 
 
 def test_a_rule_alone_earns_what_its_forecast_would_have():
@@ -92,8 +100,8 @@ def test_a_rule_alone_earns_what_its_forecast_would_have():
     forecast = result.series_of("fc_breakout20", "CORN").ffill()
     position = result.series_of("average_position", "CORN") * forecast / 10.0
     expected = (position.shift(2) * result.series_of("price", "CORN").diff() * FACTS.point_size).fillna(0.0)
-    np.testing.assert_allclose(alone.gross, expected, atol=1e-6)
-    assert alone.costs.sum() < 0 and (alone.costs <= 0).all()
+    np.testing.assert_allclose(np.nan_to_num(alone.gross), expected, atol=1e-6)
+    assert np.nansum(alone.costs) < 0 and not (alone.costs > 0).any()
     with pytest.raises(ConfigError, match="no rule of this backtest is called value"):
         rule_account(result, "value")
 
@@ -115,26 +123,69 @@ def test_contributions_share_out_profit_and_risk():
 # How it went.
 
 
-def test_drawdown_is_below_the_highest_total_so_far():
-    net = np.array([-10.0, 20.0, -5.0, NAN, 10.0, -30.0])
-    np.testing.assert_allclose(drawdown(net, 1000.0), [-1.0, 0.0, -0.5, -0.5, 0.0, -3.0])
+def test_drawdown_is_below_the_highest_total_so_far_and_its_worst_is_the_statistic():
+    net = np.array([NAN, -10.0, 20.0, -5.0, NAN, 10.0, -30.0])
+    ours = drawdown(net, 1000.0)
+    np.testing.assert_allclose(ours, [NAN, 0.0, 0.0, -0.5, -0.5, 0.0, -3.0])
+    assert np.nanmin(ours) == return_statistics(net / 10.0)["worst_drawdown"]
 
 
 def test_rolling_volatility_is_the_deviation_of_its_window_and_waits_for_it():
-    net = np.random.default_rng(1).normal(size=50)
+    net = np.concatenate([np.full(5, NAN), np.random.default_rng(1).normal(size=50)])
     ours = rolling_volatility(net, 200.0, days=20)
-    assert np.isnan(ours[:19]).all()
+    assert np.isnan(ours[:24]).all() and not np.isnan(ours[24:]).any()
     assert ours[-1] == pytest.approx(np.std(net[-20:] / 2.0, ddof=1) * 16)
 
 
-def test_turnover_of_a_position_that_is_reversed_twice_a_year():
-    result = run_backtest(configuration(["CORN"]), market(instrument("CORN", walk(1, 512))))
-    held = np.where(np.arange(512) // 128 % 2 == 0, 5.0, -5.0)[:, None]
-    sizing = replace(result.sizing, buffered=Panel(held, result.sizing.buffered.index))
-    steady = replace(sizing.risk, instr_value_vol=np.ones_like(held))
-    altered = replace(result, sizing=replace(sizing, risk=steady))
-    # opened once and reversed three times in two years of 256 days: 7 positions traded
-    assert portfolio_turnover(altered) == pytest.approx(3.5)
+def a_year_later():
+    """One instrument from the start, and one that begins a year and a half later."""
+    old, young = instrument("CORN", walk(1, 700)), instrument("GOLD", walk(2, 300), start="2021-07-19")
+    metals = replace(young, meta=replace(FACTS, asset_class="Metals"))
+    return run_backtest(configuration(["CORN", "GOLD"]), market(old, metals))
+
+
+def test_a_young_market_is_measured_on_its_own_days():
+    result = a_year_later()
+    capital = result.config.notional_trading_capital
+    whole = account_statistics(accounts_of(result, "instruments"), capital)
+    known = result.instrument_stats["GOLD"]
+    for ours, name in (("ann_mean", "net_ann_mean_pct"), ("ann_std", "net_ann_std_pct"), ("sharpe", "net_sharpe")):
+        assert whole.loc[("GOLD", "net"), ours] == pytest.approx(known[name], rel=1e-12)
+    by_class = contributions(profits_by_asset_class(result), capital).loc["Metals"]
+    assert by_class["net_sharpe"] == pytest.approx(known["net_sharpe"], rel=1e-12)
+    own = rule_account_by_instrument(result, "carry10")["GOLD"].net
+    first = int(np.flatnonzero(~np.isnan(result.values("fc_carry10")[:, 1]))[0])
+    assert first > 400 and np.isnan(own[:first]).all() and not np.isnan(own[first:]).any()
+
+
+def test_every_source_has_the_statistics_of_gross_costs_and_net_and_the_portfolio_those_of_the_backtest():
+    result = a_year_later()
+    capital = result.config.notional_trading_capital
+    for kind in SOURCES:
+        accounts = accounts_of(result, kind)
+        table = account_statistics(accounts, capital)
+        assert set(table.index) == {(source, of) for source in accounts for of in ("gross", "costs", "net")}
+        below, risk = drawdowns(accounts, capital, result.dates), rolling_volatilities(accounts, capital, result.dates)
+        for source in accounts:
+            assert below[source].min() == pytest.approx(table.loc[(source, "net"), "worst_drawdown"], nan_ok=True)
+            assert risk[source].notna().sum() == max((~np.isnan(accounts[source].net)).sum() - 255, 0)
+    portfolio = account_statistics(accounts_of(result, "portfolio"), capital).loc["portfolio"]
+    for of, statistics in result.stats.items():
+        assert {name: portfolio.loc[of, name] for name in statistics} == pytest.approx(statistics, nan_ok=True)
+    with pytest.raises(ConfigError, match="choose among portfolio, asset classes"):
+        accounts_of(result, "sectors")
+
+
+def test_turnover_is_the_engines_and_of_several_the_mean_weighted_by_average_risk():
+    result = a_year_later()
+    turnovers = {code: one.turnover for code, one in profits_by_instrument(result).items()}
+    assert turnovers == {code: pytest.approx(one["turnover"]) for code, one in result.instrument_stats.items()}
+    assert profits_by_asset_class(result)["Metals"].turnover == pytest.approx(turnovers["GOLD"])
+    low, high = sorted(turnovers.values())
+    risk = np.nanmean(np.abs(result.sizing.average_position * result.sizing.risk.instr_value_vol), axis=0)
+    expected = np.average([turnovers[code] for code in result.instruments], weights=risk)
+    assert portfolio_profit(result).turnover == pytest.approx(expected)
+    assert low < expected < high
 
 
 # Costs in Sharpe ratio units.

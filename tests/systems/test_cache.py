@@ -27,6 +27,11 @@ EVERYTHING = dict.fromkeys(
     True,
 )
 SIZING = ["subsystems", "positions", "account"]
+OPTIONAL = {
+    "use_attenuation": ["carry10"],
+    "forecast_mapping": {"CORN": {"threshold": 5.0}},
+    "risk_overlay": {"max_risk_leverage": 0.5},
+}
 
 
 def prices(rows: int = 700) -> MarketData:
@@ -85,8 +90,8 @@ def test_a_change_computes_what_follows_from_it_and_nothing_else(change, follows
 
 @pytest.mark.parametrize(
     "keys",
-    [EVERYTHING, {"small_system": {}}, {"use_SR_costs": True}, {"start_date": "2020-08-03"}],
-    ids=["estimated", "small", "sr costs", "started later"],
+    [EVERYTHING, {"small_system": {}}, {"use_SR_costs": True}, {"start_date": "2020-08-03"}, OPTIONAL],
+    ids=["estimated", "small", "sr costs", "started later", "optional"],
 )
 def test_every_kind_of_system_runs_the_same_out_of_a_cache(keys) -> None:
     data, cache = prices(rows=200 if "small_system" in keys else 700), StageCache()
@@ -96,6 +101,30 @@ def test_every_kind_of_system_runs_the_same_out_of_a_cache(keys) -> None:
     assert computed(again) == []
     assert_same_to_the_bit(first, run_backtest(base(**keys), data))
     assert_same_to_the_bit(first, again)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "follows"),
+    [
+        ("use_attenuation", ["breakout20"], ["attenuated breakout20", "combination", "forecast mapping"]),
+        ("forecast_mapping", {"BUND": {"threshold": 5.0}}, ["forecast mapping"]),
+    ],
+    ids=["attenuation", "mapping"],
+)
+def test_a_changed_option_of_forecasts_computes_what_follows(key, value, follows) -> None:
+    data, cache = prices(), StageCache()
+    run_backtest(base(**OPTIONAL), data, cache=cache)
+    changed = run_backtest(base(**{**OPTIONAL, key: value}), data, cache=cache)
+    assert computed(changed) == [*follows, "subsystems", "risk overlay", "positions", "account"]
+
+
+def test_a_changed_limit_of_risk_computes_positions_and_a_changed_buffer_no_risk() -> None:
+    data, cache = prices(), StageCache()
+    run_backtest(base(**OPTIONAL), data, cache=cache)
+    tighter = run_backtest(base(**{**OPTIONAL, "risk_overlay": {"max_risk_leverage": 0.4}}), data, cache=cache)
+    assert computed(tighter) == ["risk overlay", "positions", "account"]
+    wider = run_backtest(base(**OPTIONAL, buffer_size=0.2), data, cache=cache)
+    assert computed(wider) == ["positions", "account"]
 
 
 def test_prices_are_known_by_what_they_say() -> None:

@@ -8,19 +8,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pysys.domain.errors import ConfigError, DataError
+from pysys.systems.account import roll_costs, trade_costs
 from pysys.systems.backtest import run_backtest
+from pysys.systems.config_checks import ConfigWarning
 from pysys.systems.market_data import FxPrices
+from pysys.systems.raw_data import Panel
+from pysys.systems.rule_costs import sr_cost_per_trade
+from pysys.systems.volatility import RobustVolatility
 from tests.systems.markets import FACTS, configuration, first_rows, instrument, market, walk
 
 seeds = st.integers(0, 2**32 - 1)
 few_examples = settings(max_examples=15, deadline=None)
+lowered = st.sampled_from([0.0, 100.0, 300.0])  # prices above zero, through it, below it
 methods = st.sampled_from(["position", "forecast", "none"])
+OPTIONAL = {
+    "use_attenuation": ["ewmac4_16", "carry10"],
+    "forecast_mapping": {"CORN": {"a_param": 1.5, "b_param": 2.0, "threshold": 4.0}},
+    "risk_overlay": {"max_risk_fraction_normal_risk": 0.8, "max_risk_fraction_stdev_risk": 0.9},
+}
+optional_keys = st.sampled_from([{}, OPTIONAL])
 
 
-def two_instruments(seed, gaps, rows=150):
+def two_instruments(seed, gaps, rows=150, lower=0.0):
+    """lower: than around 100, adjusted prices; raw ones are the same but for a level of 1000 where they are not."""
+    how = {"level": 0.0} if lower else {}
     return [
-        instrument("CORN", walk(seed, rows, gaps)),
-        instrument("WHEAT", walk(seed + 1, rows - 40, gaps), start="2020-03-02"),
+        instrument("CORN", walk(seed, rows, gaps) - lower, **how),
+        instrument("WHEAT", walk(seed + 1, rows - 40, gaps) - lower, start="2020-03-02", **how),
     ]
 
 
@@ -29,10 +43,17 @@ def same(ours, other):
 
 
 @few_examples
-@given(seed=seeds, gaps=st.sampled_from([0.0, 0.1, 0.6]), cut=st.integers(1, 60), method=methods)
-def test_days_to_come_never_change_the_past(seed, gaps, cut, method):
-    both = two_instruments(seed, gaps)
-    config = configuration(["CORN", "WHEAT"], buffer_method=method)
+@given(
+    seed=seeds,
+    gaps=st.sampled_from([0.0, 0.1, 0.6]),
+    lower=lowered,
+    cut=st.integers(1, 60),
+    method=methods,
+    keys=optional_keys,
+)
+def test_days_to_come_never_change_the_past(seed, gaps, lower, cut, method, keys):
+    both = two_instruments(seed, gaps, lower=lower)
+    config = configuration(["CORN", "WHEAT"], buffer_method=method, **keys)
     now = run_backtest(config, market(*both))
     then = run_backtest(config, market(*(first_rows(one, len(one.adjusted) - cut) for one in both)))
     for code in then.instruments:
@@ -44,21 +65,21 @@ def test_days_to_come_never_change_the_past(seed, gaps, cut, method):
 
 
 @few_examples
-@given(seed=seeds, gaps=st.sampled_from([0.0, 0.3]))
-def test_the_order_of_instruments_does_not_matter(seed, gaps):
-    both = two_instruments(seed, gaps)
-    one_way = run_backtest(configuration(["CORN", "WHEAT"]), market(*both))
-    other_way = run_backtest(configuration(["WHEAT", "CORN"]), market(*both))
+@given(seed=seeds, gaps=st.sampled_from([0.0, 0.3]), lower=lowered, keys=optional_keys)
+def test_the_order_of_instruments_does_not_matter(seed, gaps, lower, keys):
+    both = two_instruments(seed, gaps, lower=lower)
+    one_way = run_backtest(configuration(["CORN", "WHEAT"], **keys), market(*both))
+    other_way = run_backtest(configuration(["WHEAT", "CORN"], **keys), market(*both))
     for code in one_way.instruments:
         for name in one_way.names:
             same(one_way.series_of(name, code), other_way.series_of(name, code))
 
 
 @few_examples
-@given(seed=seeds, method=methods)
-def test_twice_the_capital_is_twice_the_notional_position(seed, method):
-    data = market(*two_instruments(seed, 0.1))
-    config = configuration(["CORN", "WHEAT"], buffer_method=method)
+@given(seed=seeds, lower=lowered, method=methods, keys=optional_keys)
+def test_twice_the_capital_is_twice_the_notional_position(seed, lower, method, keys):
+    data = market(*two_instruments(seed, 0.1, lower=lower))
+    config = configuration(["CORN", "WHEAT"], buffer_method=method, **keys)
     once, twice = run_backtest(config, data, capital=3e6), run_backtest(config, data, capital=6e6)
     for name in ("notional_position", "buffer_lower", "buffer_upper"):
         np.testing.assert_array_equal(twice.values(name), 2.0 * once.values(name))
@@ -86,6 +107,68 @@ def test_profit_is_the_position_of_two_closes_ago_times_the_move_of_today():
     same(result.series_of("gross", "CORN"), expected)
 
 
+levels = st.sampled_from([1000.0, -80.0, -130.0, -1000.0])  # of a raw price around 100 more than that
+
+
+@few_examples
+@given(seed=seeds, level=levels, shift=st.sampled_from([0.0, 150.0]), sr=st.booleans())
+def test_a_price_below_zero_turns_no_position_around_and_no_cost_into_a_gain(seed, level, shift, sr):
+    dear = replace(FACTS, percentage=0.01)
+    corn = instrument("CORN", walk(seed, 150) - shift, level=level + shift, facts=dear)
+    config = configuration(["CORN"], use_SR_costs=sr)
+    result = run_backtest(config, market(corn))
+    sized = ~np.isnan(result.values("subsystem_position"))
+    assert sized.sum() > 100
+    for name in ("subsystem_position", "notional_position"):
+        signs = np.sign(result.values(name)[sized])
+        np.testing.assert_array_equal(signs, np.sign(result.values("combined_forecast")[sized]))
+    assert (result.values("vol_scalar")[sized] > 0).all()
+    usual = run_backtest(config, market(instrument("CORN", walk(seed, 150) - shift, facts=dear)))
+    known = ~np.isnan(result.values("daily_pct_vol"))  # which a price of exactly 0 has none of
+    same(result.values("subsystem_position")[known], usual.values("subsystem_position")[known])
+    np.testing.assert_array_equal(np.isnan(result.values("instr_value_vol")), np.isnan(usual.values("instr_value_vol")))
+    assert (np.nan_to_num(result.values("costs")) <= 0).all()
+
+
+def test_percentage_commission_is_on_the_size_of_the_price():
+    held, price = np.array([[0.0], [1.0], [1.0]]), np.array([[-40.0], [-40.0], [-40.0]])
+    charged = replace(FACTS, spread_cost=0.0, per_block=0.0, percentage=0.01)
+    assert trade_costs(held, price, [charged])[1, 0] == pytest.approx(-0.01 * 40 * 50)
+    days = np.arange("2020-01-01", "2020-12-31", dtype="datetime64[D]")
+    rolled = roll_costs(days, np.ones(len(days)), np.full(len(days), -40.0), charged, 1.0)
+    np.testing.assert_allclose(rolled.costs, -2 * 0.01 * 40 * 50)
+    inside = np.ones((len(days), 1), dtype=bool)
+    price, vol = np.full((len(days), 1), -40.0), Panel(np.full((len(days), 1), 2.0), inside)
+    of_one_trade = sr_cost_per_trade(Panel(price, inside), vol, days, [charged])
+    np.testing.assert_allclose(of_one_trade, 0.01 * 40 / (16 * 2))
+
+
+def test_a_price_that_has_not_moved_yet_has_no_volatility_to_be_sized_by():
+    moving = walk(3, 150)
+    result = run_backtest(
+        configuration(["NEW"]), market(instrument("NEW", np.concatenate([np.full(30, moving[0]), moving])))
+    )
+    for name in ("daily_returns_vol", "raw_carry", "norm_return", "vol_scalar", "notional_position"):
+        assert result.series_of(name, "NEW").iloc[:30].isna().all(), name
+        assert result.series_of(name, "NEW").iloc[-1:].notna().all(), name
+    assert result.series_of("subsystem_position", "NEW").abs().max() < 1e5
+    robust = RobustVolatility().estimate(np.zeros((200, 1)), np.ones((200, 1), dtype=bool))
+    assert np.isnan(robust).all()
+
+
+def test_without_an_exchange_rate_there_is_nothing_rather_than_zero_days():
+    rates = FxPrices(np.array(["2020-03-02", "2020-05-04"], dtype="datetime64[us]"), np.array([1.1, 1.2]))
+    corn, config = instrument("CORN", walk(9, 150)), configuration(["CORN"], base_currency="EUR")
+    with pytest.warns(ConfigWarning, match=r"rates of EUR start on 2020-03-02, after the prices of CORN \(2020-01-06"):
+        result = run_backtest(config, market(corn, fx={"EUR": rates}))
+    before = result.portfolio.loc[:"2020-02-28"]
+    assert before["net"].isna().all() and np.isnan(result.account.net[: len(before)]).all()
+    assert result.series_of("notional_position", "CORN").loc[:"2020-02-28"].isna().all()
+    known = run_backtest(replace(config, start_date="2020-03-02"), market(corn, fx={"EUR": rates}))
+    assert known.portfolio["net"].notna().all()
+    assert result.stats["net"]["time_in_drawdown"] > 0
+
+
 ODD_PRICES = {
     "constant": np.full(120, 100.0),
     "straight line": np.arange(120) * 0.25,
@@ -98,16 +181,18 @@ ODD_PRICES = {
 }
 
 
+@pytest.mark.parametrize("keys", [{}, OPTIONAL], ids=["plain", "optional"])
 @pytest.mark.parametrize("prices", ODD_PRICES.values(), ids=ODD_PRICES.keys())
-def test_odd_prices_run_to_the_end_without_a_warning(prices):
+def test_odd_prices_run_to_the_end_without_a_warning(prices, keys):
     result = run_backtest(
-        configuration(["ODD", "CORN"]), market(instrument("ODD", prices), instrument("CORN", walk(5, 200)))
+        configuration(["ODD", "CORN"], **keys), market(instrument("ODD", prices), instrument("CORN", walk(5, 200)))
     )
     assert set(result.stats) == {"gross", "costs", "net"}
     assert set(result.instrument_stats) == {"ODD", "CORN"}
     assert np.isfinite(result.portfolio["net"]).all()
     assert len(result.positions) == result.index.sum()
     assert not np.isinf(result.positions.select_dtypes("number")).any().any()
+    assert np.nanmax(np.abs(result.values("notional_position"))) < 1e6
 
 
 def test_a_price_that_never_moves_is_never_traded_on_trend():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pysys.systems.backtest import run_backtest
 from pysys.systems.compare import compare_results
-from tests.systems.markets import FACTS, configuration, instrument, market, walk
+from tests.systems.markets import FACTS, SCALARS, configuration, instrument, market, walk
 
 CODES = ["CORN", "WHEAT"]
 STAGES_FROM = 5  # columns before the stages
@@ -38,7 +38,7 @@ def test_a_backtest_does_not_differ_from_itself():
 
 HALF = dict.fromkeys(("ewmac4_16", "breakout20", "accel8", "relmomentum10"), 0.15)
 ONE_CHANGE = [
-    ({"forecast_scalars": {"carry10": 1.0}}, {"forecast carry10", *[f"forecast {rule}" for rule in HALF]}),
+    ({"forecast_scalars": {**SCALARS, "carry10": 1.0}}, {"forecast carry10"}),
     ({"forecast_weights": {**HALF, "carry10": 0.4}}, {"forecast_weights"}),
     ({"forecast_div_multiplier": 2.0}, {"forecast_div_multiplier"}),
     ({"volatility_calculation": {"func": "mixed_vol_calc", "multiplier_to_get_daily_vol": 2.0}}, None),
@@ -46,6 +46,9 @@ ONE_CHANGE = [
     ({"instrument_div_multiplier": 2.0}, {"instrument_div_multiplier"}),
     ({"percentage_vol_target": 30.0}, {"percentage_vol_target"}),
     ({"notional_trading_capital": 20_000_000}, {"capital"}),
+    ({"forecast_mapping": {"CORN": {"a_param": 2.0, "b_param": 1.5, "threshold": 1.0}}}, {"forecast_mapping"}),
+    ({"risk_overlay": {"max_risk_fraction_normal_risk": 0.1}}, {"risk_overlay"}),
+    ({"use_attenuation": ["carry10"]}, {"forecast carry10"}),
 ]
 
 

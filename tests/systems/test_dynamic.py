@@ -15,8 +15,10 @@ from pysys.systems.backtest_yaml import parse_backtest_config
 from pysys.systems.covariance import annual_covariance, correlations, latest_correlation, weekly_returns, weeks_ended
 from pysys.systems.daily import DailyGrid, business_days
 from pysys.systems.dynamic import Constraints, optimise_positions
+from pysys.systems.instrument_candidates import measured_candidates
 from pysys.systems.instrument_choice import Candidate, Requirements, choose_instruments, minimum_capital
-from pysys.systems.optimised_targets import optimised_book
+from pysys.systems.market_data import FxPrices
+from pysys.systems.optimised_targets import last_day, optimised_book
 from tests.systems.markets import FACTS, configuration, first_rows, instrument, market, walk
 
 examples = settings(max_examples=60, deadline=None)
@@ -251,6 +253,16 @@ def test_correlations_are_complete_and_never_give_negative_risk(seed, gaps):
         assert np.linalg.eigvalsh(matrix)[0] > -1e-9
 
 
+@examples
+@given(seed=seeds, shrinkage=st.sampled_from([0.0, 0.5]), asked=st.sets(st.integers(1, 60), min_size=1))
+def test_correlations_of_some_weeks_are_those_of_every_week(seed, shrinkage, asked):
+    random = np.random.default_rng(seed)
+    weekly = np.where(random.random((60, 5)) < 0.2, np.nan, random.normal(size=(60, 5)))
+    every = list(correlations(weekly, min_weeks=4, shrinkage=shrinkage))
+    some = list(correlations(weekly, min_weeks=4, shrinkage=shrinkage, after=sorted(asked)))
+    np.testing.assert_array_equal(some, [every[weeks - 1] for weeks in sorted(asked)])
+
+
 def test_markets_that_never_moved_together_are_taken_for_average_or_unrelated():
     weekly = np.full((30, 3), math.nan)
     weekly[:, :2] = np.random.default_rng(1).normal(size=(30, 2))
@@ -310,9 +322,9 @@ def test_days_to_come_never_change_an_optimised_position(seed, cut):
 def test_each_day_of_the_curve_trades_from_the_positions_of_the_day_before():
     result = run_backtest(small_configuration(), market(*small_market()))
     before, today = result.values("optimised_position")[-2:].astype(int)
-    book = optimised_book(result, dict(zip(result.instruments, before, strict=True)))
+    book = optimised_book(last_day(result), dict(zip(result.instruments, before, strict=True)))
     assert [one.position for one in book.targets] == list(today)
-    from_nothing = optimised_book(result, {})
+    from_nothing = optimised_book(last_day(result), {})
     assert [one.position for one in from_nothing.targets] != list(today)
 
 
@@ -343,22 +355,30 @@ def test_odd_prices_are_left_out_and_do_not_stop_the_others(prices):
 
 def test_todays_book_trades_from_what_is_held_and_leaves_what_is_removed_to_its_owner():
     result = run_backtest(small_configuration(), market(*small_market()))
-    flat = optimised_book(result, {})
+    flat = optimised_book(last_day(result), {})
     held = {one.instrument: one.position for one in flat.targets}
-    with_stranger = optimised_book(result, {"PLATINUM": -4, "SILVER": 0})
+    with_stranger = optimised_book(last_day(result), {"PLATINUM": -4, "SILVER": 0})
     assert with_stranger.removed == {"PLATINUM": -4}
     assert {one.instrument: one.position for one in with_stranger.targets} == held
-    again = optimised_book(result, held)
+    again = optimised_book(last_day(result), held)
     assert sum(abs(one.trade) for one in again.targets) <= sum(abs(one.trade) for one in flat.targets)
     for one in flat.targets:
         assert one.considered
         assert one.weight == pytest.approx(one.position * one.per_contract_value)
         assert one.optimal_position == result.series_of("notional_position", one.instrument).iloc[-1]
     stop = Constraints.of(result.instruments, reduce_only=result.instruments)
-    assert all(one.position == 0 for one in optimised_book(result, {}, stop).targets)
+    assert all(one.position == 0 for one in optimised_book(last_day(result), {}, stop).targets)
     plain = run_backtest(configuration(["CORN"]), market(*small_market()))
     with pytest.raises(ConfigError, match="small_system"):
-        optimised_book(plain, {})
+        last_day(plain)
+
+
+def test_a_market_whose_prices_are_a_day_late_is_still_part_of_todays_book_and_a_dead_one_is_not():
+    series = small_market()
+    for days, known in ((1, True), (5, True), (6, False)):
+        late = first_rows(series[0], len(series[0].adjusted) - days)
+        book = optimised_book(last_day(run_backtest(small_configuration(), market(late, *series[1:]))), {})
+        assert [one.considered for one in book.targets] == [known, *[True] * (len(series) - 1)]
 
 
 # Which instruments.
@@ -422,3 +442,34 @@ def test_nothing_that_qualifies_is_an_empty_choice():
         choose_instruments(0.0, [candidate("A")], np.eye(1))
     with pytest.raises(ValueError, match="correlation must be known"):
         choose_instruments(1.0, [candidate("A")], np.full((1, 1), np.nan))
+
+
+def test_candidates_are_measured_as_a_backtest_measures_and_chosen_from():
+    euro = instrument("EURO", walk(5, 300), facts=replace(FACTS, currency="EUR", asset_class="Bond"))
+    times = np.array(["2019-12-31", "2020-06-30"], dtype="datetime64[us]")
+    data = market(instrument("CORN", walk(4, 300)), euro, fx={"EUR": FxPrices(times, np.array([1.1, 1.25]))})
+    found = measured_candidates(data, "USD", {"CORN": 20_000.0}, traded=("EURO",))
+
+    result = run_backtest(configuration(["CORN", "EURO"]), data)
+    for one in found.candidates:
+        known = {
+            name: result.series_of(name, one.instrument).iloc[-1] for name in ("denominator_price", "daily_pct_vol")
+        }
+        assert (one.price, one.annual_pct_deviation) == (known["denominator_price"], 16 * known["daily_pct_vol"])
+        rate = 1.25 if one.instrument == "EURO" else 1.0
+        assert one.point_value == 50.0 * rate
+        a_year = 16 * result.series_of("instr_value_vol", one.instrument).iloc[-1]
+        capital = minimum_capital(one, Requirements(lots=1.0, risk_target_pct=100.0, instrument_weight=0.4))
+        assert capital == pytest.approx(a_year)
+    corn, bund = found.candidates
+    assert corn.risk_a_day == pytest.approx(20_000 * corn.price * 50 * corn.annual_pct_deviation / 100 / 1e6)
+    assert math.isnan(bund.risk_a_day) and bund.traded and not corn.traded
+    alone = found.correlation[0, 1]
+    assert abs(alone) < 0.5 and found.correlation[0, 0] == 1.0
+
+    needs = Requirements(highest_sr_cost=1.0, least_pct_deviation=0.0)
+    table = choose_instruments(1e8, found.candidates, found.correlation, needs).set_index("instrument")
+    assert list(table.index[table["chosen"]]) == ["CORN"]
+    assert "unknown contracts a day" in table.loc["EURO", "reason"]
+    any_volume = replace(needs, least_contracts_a_day=0.0, least_risk_a_day=0.0)
+    assert choose_instruments(1e8, found.candidates, found.correlation, any_volume)["chosen"].all()

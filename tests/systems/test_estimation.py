@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pysys.systems.estimation.buckets import Buckets, plain_table, stacked_table
 from pysys.systems.estimation.cleaning import cleaned_weights
-from pysys.systems.estimation.correlations import without_holes
+from pysys.systems.estimation.correlations import correlations_over_time, without_holes
+from pysys.systems.estimation.cost_weights import cost_factor, cost_weighted
 from pysys.systems.estimation.diversification import diversification_multiplier
 from pysys.systems.estimation.handcraft import equal_risk_weights, handcrafted_weights, two_groups
 from pysys.systems.estimation.moments import column_moments, pair_correlations
@@ -17,6 +18,7 @@ from pysys.systems.estimation.rule_returns import daily_deviation, years_since_l
 from pysys.systems.estimation.scalars import forecast_scalar
 from pysys.systems.estimation.settings import EstimationSettings, ScalarSettings
 from pysys.systems.estimation.sharpe_adjustment import best_weight, weight_multiplier
+from pysys.systems.estimation.weights import fitted_weights
 
 NAN = np.nan
 seeds = st.integers(0, 2**32 - 1)
@@ -316,14 +318,69 @@ def weight_settings(**keys):
 
 @pytest.mark.parametrize("method", ["handcraft", "shrinkage", "one_period"])
 def test_assets_without_estimates_are_left_out(method):
-    mean = np.array([0.05, NAN, 0.1, 0.02])
-    correlation = np.full((4, 4), 0.3)
+    mean = np.array([0.05, NAN, 0.1, 0.02, 0.0])
+    stdev = np.array([0.1, 0.1, 0.1, 0.1, 0.0])  # the last never moved
+    correlation = np.full((5, 5), 0.3)
     correlation[3] = correlation[:, 3] = NAN  # never seen together with any other
     np.fill_diagonal(correlation, 1.0)
-    estimates = AssetEstimates(mean, np.full(4, 0.1), correlation, 10.0)
-    weights = optimised_weights(estimates, weight_settings(method=method))
-    assert np.isnan(weights).tolist() == [False, True, False, True]
-    assert np.nansum(weights) == pytest.approx(1.0)
+    estimates = AssetEstimates(mean, stdev, correlation, 10.0)
+    for equal_vols in (True, False) if method != "handcraft" else (True,):
+        weights = optimised_weights(estimates, weight_settings(method=method, equalise_vols=equal_vols))
+        assert np.isnan(weights).tolist() == [False, True, False, True, True]
+        assert np.nansum(weights) == pytest.approx(1.0)
+
+
+WEEKS_OF_SEVEN_YEARS = 365  # of 365 days: yearly cut points fall on the same days again
+METHODS = ("handcraft", "shrinkage", "one_period", "equal_weights")
+
+
+def odd_columns(seed, rows):
+    """Weekly returns that correlate, with gaps, a late start, one that is always 0, and one that is never there."""
+    random = np.random.default_rng(seed)
+    values = random.normal(0.02, 1.0, (rows, 6)) + random.normal(size=(rows, 1))
+    values[random.random(rows) < 0.2, 1] = NAN
+    values[: min(70, rows), 2] = NAN
+    values[:, 3], values[:, 4] = 0.0, NAN
+    return values
+
+
+def weekly_table(values):
+    buckets = Buckets.of(np.datetime64("2001-01-05") + 7 * np.arange(len(values)), "W")
+    return plain_table(buckets, values, np.ones(len(values), dtype=bool))
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    seed=seeds,
+    method=st.sampled_from(METHODS),
+    how=st.sampled_from(["expanding", "rolling"]),
+    rows=st.integers(110, 260),
+    cleaning=st.booleans(),
+)
+def test_weeks_to_come_never_change_the_weights_and_correlations_of_the_past(seed, method, how, rows, cleaning):
+    names = tuple("FEDCBA")
+    now = odd_columns(seed, rows + WEEKS_OF_SEVEN_YEARS)
+    window = {"date_method": how, "rollyears": 1}
+    fit = {"method": method, "correlation_estimate": {"cleaning": cleaning}, **window}
+    correlate = EstimationSettings.read({"instrument_correlation_estimate": {"cleaning": cleaning, **window}})
+    found = [
+        (
+            fitted_weights(names, table, np.full(6, 0.01), weight_settings(**fit)),
+            correlations_over_time(names, table, correlate.instrument_correlation),
+        )
+        for table in (weekly_table(now), weekly_table(now[:rows]))
+    ]
+    for at, values in enumerate(("weights", "matrices")):
+        later, earlier = found[0][at], found[1][at]
+        periods = len(earlier.periods)
+        assert periods >= 2
+        assert [one.start for one in earlier.periods] == [one.start for one in later.periods[:periods]]
+        ours, other = getattr(later, values)[:periods], getattr(earlier, values)
+        np.testing.assert_allclose(ours, other, rtol=1e-7, atol=1e-9, equal_nan=True)
+    weights = found[1][0].weights[1:]
+    assert (np.nan_to_num(weights) >= 0.0).all()
+    if method != "equal_weights":
+        assert (np.nan_to_num(weights[:, 4]) == 0.0).all()  # never there: nothing is known of it
 
 
 def test_equal_weights_ask_for_nothing():
@@ -346,3 +403,33 @@ def test_a_weekend_is_paid_for():
 def test_a_deviation_needs_two_values():
     values = np.array([[1.0, 1.0], [3.0, NAN], [NAN, NAN]])
     np.testing.assert_allclose(daily_deviation(values), [np.sqrt(2.0), NAN])
+
+
+def test_what_is_cheaper_than_average_gets_the_weight_a_certain_difference_deserves():
+    factor = cost_factor(np.array([-0.1, 0.0, 0.1, 0.6]), 0.0)
+    np.testing.assert_allclose(factor, [2 * 0.6 / (0.6 + 0.5), 1.0, 2 * 0.4 / (0.4 + 0.5), 0.0])
+    np.testing.assert_array_less(cost_factor(np.array([0.1]), 0.6), factor[2])  # the more alike, the more it matters
+    certain = weight_multiplier(np.array([0.1, -0.1]), 0.3, 1e12)
+    np.testing.assert_allclose(cost_factor(np.array([-0.1, 0.1]), 0.3), certain, atol=0.02)
+
+
+@examples
+@given(seed=seeds, count=st.integers(2, 8), correlation=st.floats(0.0, 0.95))
+def test_costs_move_weights_towards_the_cheap_and_leave_their_sum(seed, count, correlation):
+    random = np.random.default_rng(seed)
+    weights, costs = random.uniform(0.05, 1.0, count), random.uniform(0.0, 0.3, count)
+    costs[0] = NAN
+    adjusted = cost_weighted(weights, costs, correlation)
+    assert adjusted.sum() == pytest.approx(weights.sum())
+    change = (adjusted / weights)[1:][np.argsort(costs[1:])]
+    assert (np.diff(change) <= 1e-12).all()
+    order = random.permutation(count)
+    np.testing.assert_allclose(cost_weighted(weights[order], costs[order], correlation), adjusted[order])
+    np.testing.assert_allclose(cost_weighted(weights, np.full(count, 0.1), correlation), weights)
+
+
+def test_without_weights_or_costs_there_is_nothing_to_adjust():
+    missing, costs = np.array([NAN, NAN]), np.array([0.1, 0.2])
+    np.testing.assert_array_equal(cost_weighted(missing, costs, 0.5), missing)
+    np.testing.assert_array_equal(cost_weighted(np.array([0.7, 0.3]), missing, 0.5), [0.7, 0.3])
+    np.testing.assert_array_equal(cost_weighted(np.array([1.0, NAN]), costs, NAN), [1.0, NAN])

@@ -1,5 +1,7 @@
 """Backtests that estimate their parameters on small made-up markets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from pysys.systems.backtest_config import ESTIMATE_FLAGS
 from pysys.systems.backtest_files import write_result
 from pysys.systems.backtest_yaml import read_backtest_config
 from pysys.systems.estimation.tables import ESTIMATE_TABLES, estimate_table
-from tests.systems.markets import RULES, configuration, instrument, market, walk
+from tests.systems.markets import FACTS, RULES, configuration, first_rows, instrument, market, walk
 
 CODES = ["CORN", "WHEAT", "GOLD"]
 ALL = dict.fromkeys(ESTIMATE_FLAGS, True)
@@ -85,14 +87,53 @@ def test_every_method_gives_shares(method, date_method):
         np.testing.assert_allclose(weights.iloc[-1], 1.0 / len(RULES))
 
 
+METHODS = ("handcraft", "shrinkage", "one_period")
+seeds = st.integers(0, 2**32 - 10)
+
+
 @settings(max_examples=6, deadline=None)
-@given(seed=st.integers(0, 2**32 - 10), order=st.permutations(CODES))
-def test_the_order_of_instruments_does_not_matter(seed, order):
-    one_way, other_way = estimated(CODES, seed), estimated(order, seed)
+@given(seed=seeds, order=st.permutations(CODES), method=st.sampled_from(METHODS))
+def test_the_order_of_instruments_does_not_matter(seed, order, method):
+    how = {section: {"method": method} for section in WEIGHTS}
+    one_way, other_way = estimated(CODES, seed, **how), estimated(order, seed, **how)
     names = [name for name in one_way.names if name.split("_")[0] in ("scalar", "fw", "forecast", "instrument")]
     for code in CODES:
         for name in [*names, "notional_position"]:
             same(one_way.series_of(name, code), other_way.series_of(name, code))
+
+
+SEVEN_YEARS = 5 * 365  # business days of seven years of 365 days: yearly cut points fall on the same days again
+FREE = replace(FACTS, spread_cost=0.0, per_block=0.0)  # costs are those of now over the whole history, by design
+
+
+@pytest.mark.parametrize("date_method", ["expanding", "rolling"])
+@pytest.mark.parametrize("method", METHODS)
+def test_years_to_come_never_change_an_estimate_nor_a_position(method, date_method):
+    window = {"date_method": date_method, "rollyears": 1}
+    config = configuration(
+        CODES,
+        **ALL,
+        forecast_scalar_estimate={"min_periods": 100, "backfill": False},
+        **{section: {"method": method, **window} for section in WEIGHTS},
+        **dict.fromkeys(MULTIPLIERS, window),
+    )
+    now = [replace(one, meta=FREE) for one in three_instruments(7, 900 + SEVEN_YEARS)]
+    then = [first_rows(one, len(one.adjusted) - SEVEN_YEARS) for one in now]
+    later, earlier = run_backtest(config, market(*now)), run_backtest(config, market(*then))
+    wanted = {"scalar", "fw", "forecast", "instrument", "subsystem", "notional", "buffered"}
+    for code in CODES:
+        for name in [name for name in earlier.names if name.split("_")[0] in wanted]:
+            past = earlier.series_of(name, code)
+            same(later.series_of(name, code).reindex(past.index), past)
+    assert len(estimate_table(earlier, "raw_instrument_weights")) >= 3
+    assert earlier.values("notional_position")[-1].any()
+
+
+def test_twice_the_capital_is_twice_the_position_when_forecasts_are_estimated():
+    flags = [flag for flag in ESTIMATE_FLAGS if flag.startswith("use_forecast")]
+    config = configuration(CODES, **dict.fromkeys(flags, True), **QUICK)
+    once, twice = (run_backtest(config, market(*three_instruments()), capital=capital) for capital in (3e6, 6e6))
+    np.testing.assert_allclose(twice.values("notional_position"), 2.0 * once.values("notional_position"), rtol=1e-9)
 
 
 def test_the_order_of_rules_does_not_matter():
@@ -119,6 +160,8 @@ def test_the_order_of_rules_does_not_matter():
         ("forecast_weight_estimate", {"frequency": "M"}),
         ("forecast_weight_estimate", {"equalise_gross": True}),
         ("forecast_weight_estimate", {"cost_multiplier": 0.0}),
+        ("forecast_weight_estimate", {"apply_cost_weight": True}),
+        ("instrument_weight_estimate", {"apply_cost_weight": True}),
         ("forecast_weight_estimate", {"method": "shrinkage", "shrinkage_corr": 0.0}),
         ("forecast_correlation_estimate", {"pool_instruments": False}),
         ("forecast_cost_estimates", {"use_pooled_costs": True, "use_pooled_turnover": False}),
@@ -131,6 +174,18 @@ def test_a_choice_makes_a_difference_and_still_trades(section, keys):
     usual, chosen = estimated(), estimated(**{section: keys})
     assert not np.allclose(usual.values("notional_position"), chosen.values("notional_position"), equal_nan=True)
     assert np.isfinite(chosen.values("notional_position")[-1]).all()
+
+
+def test_costs_can_move_fitted_weights_to_what_is_cheap():
+    before = {"forecast_weight_estimate": {"cost_multiplier": 0.0}, "instrument_weight_estimate": {}}
+    after = {name: {**keys, "apply_cost_weight": True} for name, keys in before.items()}
+    usual, leant = estimated(**before), estimated(**after)
+    costs = estimate_table(usual, "sr_costs").loc["CORN"]
+    ratio = [estimate_table(one, "raw_forecast_weights").loc["CORN"].iloc[-1] for one in (usual, leant)]
+    change = (ratio[1] / ratio[0])[costs.sort_values().index]
+    assert change.is_monotonic_decreasing and change.iloc[0] > 1.0 > change.iloc[-1]
+    assert ratio[1].sum() == pytest.approx(1.0)
+    assert_shares(estimate_table(leant, "instrument_weights"))
 
 
 def test_pooled_costs_give_every_instrument_the_same_weights():
@@ -184,15 +239,34 @@ ODD = {
     "one day": walk(1, 1),
     "never a price": np.full(900, np.nan),
     "a price that never moves": np.full(900, 100.0),
+    "ten days": walk(1, 10),
+    "all zero": np.zeros(900),
+    "negative": -walk(4, 900),
+    "crossing zero": walk(4, 900) - 100.0,
+    "gaps": walk(2, 900, 0.6),
+    "half a year without a price": np.where((np.arange(900) > 300) & (np.arange(900) < 430), np.nan, walk(2, 900)),
+    "stops moving": np.concatenate([walk(3, 500), np.full(400, walk(3, 500)[-1])]),
 }
+NEVER_TRADED = ("one day", "never a price", "a price that never moves", "ten days", "all zero")
 
 
-@pytest.mark.parametrize("prices", ODD.values(), ids=ODD.keys())
-def test_odd_prices_run_to_the_end(prices):
-    config = configuration(["ODD", "CORN"], **ALL)
-    result = run_backtest(config, market(instrument("ODD", prices), instrument("CORN", walk(5, 900))))
+@pytest.mark.parametrize("cleaning", [False, True])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_prices_run_to_the_end_and_leave_the_others_their_share(name, cleaning):
+    how = {"correlation_estimate": {"cleaning": cleaning}}
+    unequal = {**how, "equalise_SR": False, "method": "one_period" if cleaning else "handcraft"}
+    config = configuration(
+        ["ODD", "CORN", "WHEAT"], **ALL, **QUICK, forecast_weight_estimate=how, instrument_weight_estimate=unequal
+    )
+    others = [instrument("CORN", walk(5, 900)), instrument("WHEAT", walk(6, 900))]
+    result = run_backtest(config, market(instrument("ODD", ODD[name], level=0.0), *others))
     assert np.isfinite(result.portfolio["net"]).all()
-    assert len(estimate_table(result, "raw_instrument_weights").columns) == 2
+    assert np.nanmax(np.abs(result.values("notional_position"))) < 1e6
+    raw = estimate_table(result, "raw_instrument_weights")
+    assert raw[["CORN", "WHEAT"]].notna().all().all()
+    if name in NEVER_TRADED:
+        assert (raw["ODD"].iloc[1:].fillna(0.0) <= 0.25).all()
+        assert (result.series_of("buffered_position", "ODD") == 0.0).all()
 
 
 def test_what_was_estimated_is_found_by_name():
@@ -230,7 +304,6 @@ REFUSED = [
         "date_method must be one of expanding, rolling",
     ),
     ({"forecast_weight_estimate": {"equalise_vols": False}}, "handcraft needs equalise_vols: True"),
-    ({"forecast_weight_estimate": {"apply_cost_weight": True}}, "apply_cost_weight: True is not supported"),
     ({"forecast_weight_estimate": {"shrinkage_SR": 1.5}}, "shrinkage_SR must be between 0 and 1, not 1.5"),
     ({"forecast_weight_estimate": {"func": "my.optimiser"}}, "func my.optimiser is not known; use genericOptimiser"),
     ({"forecast_weight_estimate": {"vol_estimate": {"lookback": 5}}}, "vol_estimate: unknown key lookback"),

@@ -46,6 +46,7 @@ CLASSES = ("Ags", "Ags", "Metals", "Ags")
 examples = settings(max_examples=12, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
 gap_shares = st.sampled_from([0.0, 0.05, 0.6])
+lowered = st.sampled_from([0.0, 100.0, 300.0])  # above zero, through it, below it
 
 
 def spec(name):
@@ -53,12 +54,12 @@ def spec(name):
     return RuleSpec(name, f"systems.provided.rules.{function}", tuple(data), arguments)
 
 
-def four_instruments(seed, gaps, rows=130):
-    """They start three weeks after each other and end on the same day."""
+def four_instruments(seed, gaps, lower=0.0, rows=130):
+    """They start three weeks after each other and end on the same day; prices are around 100, `lower` less."""
     return [
         instrument(
             code,
-            walk(seed + n, rows - 15 * n, gaps),
+            walk(seed + n, rows - 15 * n, gaps) - lower,
             start=str(np.busday_offset("2020-01-06", 15 * n)),
             facts=replace(FACTS, asset_class=CLASSES[n]),
             level=0.0,
@@ -96,30 +97,30 @@ def test_the_table_covers_every_established_rule():
 
 
 @examples
-@given(seed=seeds, gaps=gap_shares, cut=st.integers(1, 60))
-def test_days_to_come_never_change_a_forecast(seed, gaps, cut):
-    series = four_instruments(seed, gaps)
+@given(seed=seeds, gaps=gap_shares, lower=lowered, cut=st.integers(1, 60))
+def test_days_to_come_never_change_a_forecast(seed, gaps, lower, cut):
+    series = four_instruments(seed, gaps, lower)
     then = [first_rows(one, len(one.adjusted) - cut) for one in series]
     assert_same(forecasts(series), forecasts(then))
 
 
 @examples
-@given(seed=seeds, gaps=gap_shares, order=st.permutations(range(4)))
-def test_the_order_of_instruments_changes_nothing(seed, gaps, order):
-    series = four_instruments(seed, gaps)
+@given(seed=seeds, gaps=gap_shares, lower=lowered, order=st.permutations(range(4)))
+def test_the_order_of_instruments_changes_nothing(seed, gaps, lower, order):
+    series = four_instruments(seed, gaps, lower)
     assert_same(forecasts([series[n] for n in order]), forecasts(series))
 
 
 @examples
-@given(seed=seeds, gaps=gap_shares, which=st.integers(0, 3), power=st.integers(-6, 8))
-def test_the_unit_of_a_price_does_not_matter(seed, gaps, which, power):
-    series = four_instruments(seed, gaps)
+@given(seed=seeds, gaps=gap_shares, lower=lowered, which=st.integers(0, 3), power=st.integers(-6, 8))
+def test_the_unit_of_a_price_does_not_matter(seed, gaps, lower, which, power):
+    series = four_instruments(seed, gaps, lower)
     one, scale = series[which], 2.0**power  # exact in binary, so thresholds are met or not as before
     many = one.multiple
     rescaled = replace(
         one,
         adjusted=replace(one.adjusted, price=one.adjusted.price * scale),
-        multiple=replace(many, price=many.price * scale, carry=many.carry * scale, forward=many.forward * scale),
+        multiple=replace(many, price=many.price * scale, carry=many.carry * scale),
     )
     before = forecasts(series)
     assert_same(forecasts([rescaled if n == which else other for n, other in enumerate(series)]), before)
@@ -195,7 +196,7 @@ def test_a_flat_wing_is_a_forecast_and_ends_the_one_before():
     prices[203:] -= 45.0
     wings = {"function": "systems.provided.rules.mr_wings.mr_wings", "data": [PRICE, VOL], "other_args": {"Lfast": 4}}
     config = configuration(
-        ["CORN"], trading_rules={"wings": wings}, forecast_scalars={}, forecast_weights={"wings": 1.0}
+        ["CORN"], trading_rules={"wings": wings}, forecast_scalars={"wings": 1.0}, forecast_weights={"wings": 1.0}
     )
     combined = run_backtest(config, market(instrument("CORN", prices))).series_of("combined_forecast", "CORN")
     assert combined.iloc[195:215].max() > 1.0

@@ -59,7 +59,7 @@ def prices(price, carry, priced, carried):
     times = np.datetime64("2020-01-01", "us") + np.arange(len(price)) * np.timedelta64(1, "D")
     price, carry = np.array(price), np.array(carry)
     priced, carried = np.array(priced), np.array(carried)
-    return MultiplePrices(times, price, carry, carry, priced, carried, carried)
+    return MultiplePrices(times, price, carry, priced, carried)
 
 
 def test_roll_is_positive_when_holding_long_earns_whichever_side_carry_is():

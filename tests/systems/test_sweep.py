@@ -12,7 +12,8 @@ from pysys.systems.backtest import run_backtest
 from pysys.systems.market_data import FxPrices
 from pysys.systems.market_files import open_market_data, save_market_data
 from pysys.systems.sweep import sweep
-from tests.systems.markets import configuration, instrument, market, walk
+from pysys.systems.variations import varied_config
+from tests.systems.markets import SCALARS, configuration, instrument, market, walk
 
 CODES = ("CORN", "WHEAT")
 FAST = "trading_rules.ewmac4_16.other_args.Lfast"
@@ -51,6 +52,54 @@ def test_a_variation_that_fails_says_why_and_the_others_go_on(alone):
     assert "no_such_key" in alone["error"][3]
     assert "nothing called nothing" in alone["error"][4]
     assert alone.loc[2:4, "net_sharpe"].isna().all()
+
+
+SAME_IN_A_FILE = [
+    ({"forecast_scalars": {"ewmac4_16": 3.0}}, {"forecast_scalars": {**SCALARS, "ewmac4_16": 3.0}}),
+    ({"forecast_scalars.ewmac4_16": 3.0}, {"forecast_scalars": {**SCALARS, "ewmac4_16": 3.0}}),
+    (
+        {"forecast_scalars.ewmac4_16.CORN": 3.0},
+        {"forecast_scalars": {**SCALARS, "ewmac4_16": {"CORN": 3.0, "WHEAT": SCALARS["ewmac4_16"]}}},
+    ),
+    ({"instruments": ["CORN"]}, {"instrument_weights": {"CORN": 1.0}}),
+    ({"instrument_weights": {"WHEAT": 1.0}}, {"instrument_weights": {"WHEAT": 1.0}}),
+    ({"forecast_weight_estimate.method": "shrinkage"}, {"forecast_weight_estimate": {"method": "shrinkage"}}),
+    (
+        {"instrument_weight_estimate.correlation_estimate.min_periods": 30},
+        {"instrument_weight_estimate": {"correlation_estimate": {"min_periods": 30}}},
+    ),
+    ({"forecast_div_multiplier.CORN": 2.0}, {"forecast_div_multiplier": {"CORN": 2.0, "WHEAT": 1.3}}),
+    ({"small_system.shadow_cost": 10}, {"small_system": {"shadow_cost": 10}}),
+    ({"risk_overlay.max_risk_leverage": 5}, {"risk_overlay": {"max_risk_leverage": 5}}),
+    ({"forecast_mapping.CORN.threshold": 5}, {"forecast_mapping": {"CORN": {"threshold": 5}}}),
+    ({"volatility_calculation.days": 20}, {"volatility_calculation": {"days": 20}}),
+    ({"capital_multiplier.func": "half_compounding"}, {"capital_multiplier": {"func": "half_compounding"}}),
+    ({"exclude_instrument_lists.bad_markets": ["CORN"]}, {"exclude_instrument_lists": {"bad_markets": ["CORN"]}}),
+    ({"use_SR_costs": True, "start_date": "2020-03-01"}, {"use_SR_costs": True, "start_date": "2020-03-01"}),
+    ({"buffer_size": None}, {}),
+]
+
+
+@pytest.mark.parametrize(("variation", "keys"), SAME_IN_A_FILE, ids=[next(iter(one)) for one, _ in SAME_IN_A_FILE])
+def test_every_key_can_be_varied_with_the_meaning_it_has_in_a_file(variation, keys):
+    varied = varied_config(configuration(CODES).as_yaml_keys(), variation)
+    assert varied == configuration(CODES, **keys)
+    assert bool(keys) == (varied != configuration(CODES))
+
+
+@pytest.mark.parametrize(
+    ("variation", "message"),
+    [
+        ({"forecast_scalars": {"value": 1.0}}, "nothing called value"),
+        ({"forecast_scalar": 2.0}, r"vary forecast_scalars.<rule> instead"),
+        ({"forecast_weight_estimat.method": "shrinkage"}, "nothing called forecast_weight_estimat"),
+        ({"forecast_weight_estimate.metod": "shrinkage"}, "unknown key metod"),
+        ({"instruments": "CORN"}, "instruments must be a list of instrument codes"),
+    ],
+)
+def test_a_key_there_is_not_cannot_be_varied(variation, message):
+    with pytest.raises(ConfigError, match=message):
+        varied_config(configuration(CODES).as_yaml_keys(), variation)
 
 
 def test_two_processes_find_what_one_finds(prices, alone):

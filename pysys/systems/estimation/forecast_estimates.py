@@ -19,7 +19,7 @@ from pysys.systems.estimation.scalars import forecast_scalar
 from pysys.systems.estimation.settings import EstimationSettings
 from pysys.systems.estimation.weights import FittedWeights, fitted_weights
 from pysys.systems.forecasts import scaled_forecast, smoothed_weights
-from pysys.systems.market_data import FloatArray, InstrumentMeta
+from pysys.systems.market_data import BoolArray, FloatArray, InstrumentMeta
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.rule_costs import sr_cost_per_trade, sr_costs
 from pysys.systems.stages import ForecastParameters
@@ -52,7 +52,8 @@ def estimate_forecast_parameters(
     if "use_forecast_weight_estimates" in config.estimates:
         costs = _sr_costs(config, raw, facts, scaled, settings)
         returns = rule_returns(config, raw, facts, fx_rate, scaled, costs)
-        raw_weights = _weights(config, raw, scaled, returns, costs, settings)
+        uses = {name: ~np.isnan(each) for name, each in fixed.weights.items()}
+        raw_weights = _weights(config, raw, scaled, returns, costs, uses, settings)
         found = replace(found, raw_weights=raw_weights, sr_costs=costs)
         parameters = replace(parameters, weights=_daily_weights(tuple(forecasts), raw, raw_weights))
     if "use_forecast_div_mult_estimates" in config.estimates:
@@ -87,9 +88,13 @@ def _weights(
     scaled: Mapping[str, Panel],
     returns: RuleReturns,
     costs: Mapping[str, FloatArray],
+    uses: Mapping[str, BoolArray],
     settings: EstimationSettings,
 ) -> dict[str, FittedWeights]:
-    """Weights of the rules of each instrument, before smoothing. Rules above a ceiling of costs get none."""
+    """Weights of the rules of each instrument, before smoothing. Rules above a ceiling of costs get none.
+
+    uses: by rule, which instruments may have it.
+    """
     names = tuple(scaled)
     buckets = Buckets.of(raw.grid.dates, settings.forecast_weight.frequency)
     turnover = np.array([yearly_change(panel.values / config.average_absolute_forecast) for panel in scaled.values()]).T
@@ -97,12 +102,14 @@ def _weights(
     cost = np.array([costs[name] for name in names])  # (rule x instrument)
     found: dict[str, FittedWeights] = {}
     for column, code in enumerate(raw.codes):
-        cheap = np.flatnonzero(~(cost[:, column] > settings.forecast_weight.ceiling_cost_SR))
+        mine = np.array([uses[name][column] for name in names])
+        cheap = np.flatnonzero(mine & ~(cost[:, column] > settings.forecast_weight.ceiling_cost_SR))
         if not len(cheap):
-            cheap = np.array([int(np.nanargmin(cost[:, column]))])
+            cheap = np.array([int(np.nanargmin(np.where(mine, cost[:, column], np.nan)))])
         table = tables.table_for(column)
         chosen = Table(table.times, table.values[:, cheap], table.members, table.a_year)
-        fitted = fitted_weights(tuple(names[one] for one in cheap), chosen, settings.forecast_weight)
+        used = tuple(names[one] for one in cheap)
+        fitted = fitted_weights(used, chosen, cost[cheap, column], settings.forecast_weight)
         if fitted is not None:
             too_dear = cost[cheap, column] > settings.forecast_post_ceiling_cost_SR
             found[code] = _without(fitted, too_dear)

@@ -12,13 +12,13 @@ from pysys.systems.estimation.buckets import Buckets, Table, plain_table
 from pysys.systems.estimation.correlations import correlations_over_time
 from pysys.systems.estimation.diversification import multiplier_over_time
 from pysys.systems.estimation.estimates import InstrumentEstimates
-from pysys.systems.estimation.rule_returns import with_equal_sharpe
+from pysys.systems.estimation.rule_returns import daily_deviation, with_equal_sharpe
 from pysys.systems.estimation.settings import EstimationSettings
 from pysys.systems.estimation.weights import fitted_weights
 from pysys.systems.fx import FxRate
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentMeta
 from pysys.systems.positions import buffer_around, buffered_position, smoothed_instrument_weights
-from pysys.systems.raw_data import Panel, RawData
+from pysys.systems.raw_data import ROOT_OF_YEAR, Panel, RawData
 from pysys.systems.smoothing import divide, lag
 from pysys.systems.stages import InstrumentParameters, SubsystemStage, account_of
 
@@ -40,10 +40,11 @@ def estimate_instrument_parameters(
     weights, multiplier = fixed.weights, fixed.multiplier
     fitted, correlations = None, None
     if "use_instrument_weight_estimates" in config.estimates:
-        table = _net_table(raw, subsystem.index, account, settings)
-        fitted = fitted_weights(raw.codes, table, settings.instrument_weight)
+        traded = np.array([code not in config.zero_weight for code in raw.codes])
+        table = _net_table(raw, subsystem.index, account, settings, traded)
+        fitted = fitted_weights(raw.codes, table, subsystem_sr_costs(account), settings.instrument_weight)
         if fitted is not None:
-            weights = fitted.as_of(raw.grid.dates)
+            weights = np.where(traded, fitted.as_of(raw.grid.dates), 0.0)
     if "use_instrument_div_mult_estimates" in config.estimates:
         correlations = correlations_over_time(
             raw.codes, _change_table(raw, subsystem.index, account, settings), settings.instrument_correlation
@@ -84,20 +85,34 @@ def subsystem_account(
     )
 
 
-def _net_table(raw: RawData, index: BoolArray, account: Account, settings: EstimationSettings) -> Table:
+def subsystem_sr_costs(account: Account) -> FloatArray:
+    """Yearly costs of each instrument in units of its gross deviation, positive; NaN without a result."""
+    gross = np.where(account.gross == 0.0, np.nan, account.gross)
+    return -ROOT_OF_YEAR * divide(_average_charge(account), daily_deviation(gross))
+
+
+def _average_charge(account: Account) -> FloatArray:
+    """Of each instrument, the average cost of a day that had any: negative, 0 when there was none."""
+    charged = ~np.isnan(account.costs) & (account.costs != 0.0)
+    charge = divide(np.where(charged, account.costs, 0.0).sum(axis=0), charged.sum(axis=0).astype(np.float64))
+    return np.nan_to_num(charge, nan=0.0)
+
+
+def _net_table(
+    raw: RawData, index: BoolArray, account: Account, settings: EstimationSettings, traded: BoolArray
+) -> Table:
     """Summed returns for fitting weights: gross, less the average cost of a day that had any.
 
-    That cost is charged on every day with a result.
+    That cost is charged on every day with a result. Instruments that are not traded have no returns.
     """
     how = settings.instrument_weight
     gross = np.where(account.gross == 0.0, np.nan, account.gross)
     if how.equalise_gross:
         gross = with_equal_sharpe(gross, how.ann_target_SR)
-    charged = ~np.isnan(account.costs) & (account.costs != 0.0)
-    charge = divide(np.where(charged, account.costs, 0.0).sum(axis=0), charged.sum(axis=0).astype(np.float64))
-    net = gross + how.cost_multiplier * np.nan_to_num(charge, nan=0.0)
+    net = gross + how.cost_multiplier * _average_charge(account)
     buckets = Buckets.of(raw.grid.dates, how.frequency)
-    return plain_table(buckets, buckets.sums(net), buckets.within(np.logical_or.reduce(index, axis=1)))
+    returns = np.where(traded, buckets.sums(net), np.nan)
+    return plain_table(buckets, returns, buckets.within(np.logical_or.reduce(index, axis=1)))
 
 
 def _change_table(raw: RawData, index: BoolArray, account: Account, settings: EstimationSettings) -> Table:

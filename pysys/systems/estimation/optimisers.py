@@ -35,7 +35,7 @@ class AssetEstimates:
 
 
 def optimised_weights(estimates: AssetEstimates, settings: WeightSettings) -> FloatArray:
-    """Weights of the assets, NaN for those without a mean, a deviation or a correlation with any other.
+    """Weights of the assets, NaN for those without a mean, a deviation above 0 or a correlation with any other.
 
     Not yet cleaned. They add up to 1, except handcrafted weights when Sharpe ratios are taken as equal.
     """
@@ -44,7 +44,7 @@ def optimised_weights(estimates: AssetEstimates, settings: WeightSettings) -> Fl
         return np.full(count, 1.0 / count)
     off_diagonal = ~np.eye(count, dtype=bool)
     related = (~np.isnan(estimates.correlation) & off_diagonal).any(axis=1)
-    known = np.flatnonzero(~np.isnan(estimates.mean) & ~np.isnan(estimates.stdev) & related)
+    known = np.flatnonzero(~np.isnan(estimates.mean) & (estimates.stdev > 0.0) & related)
     weights = np.full(count, np.nan)
     if len(known):
         weights[known] = _weights_of_known(_subset(estimates, known), settings)

@@ -129,6 +129,7 @@ class WeightSettings:
     equalise_vols: bool
     equalise_gross: bool  # costs alone make a difference
     cost_multiplier: float
+    apply_cost_weight: bool  # lean fitted weights towards what is cheap
     ceiling_cost_SR: float  # noqa: N815 - SR units a year; rules that cost more are not used
     pool_gross_returns: bool
     ann_target_SR: float  # noqa: N815
@@ -144,10 +145,6 @@ class WeightSettings:
     def read(cls, keys: YamlKeys, where: str, *, of_rules: bool) -> WeightSettings:
         """of_rules: weights of rules, not of instruments; their defaults differ."""
         keys.choice_of_function("func", "genericOptimiser", ("genericOptimiser",))
-        if keys.flag("apply_cost_weight", False):
-            raise ConfigError(
-                f"{where}: apply_cost_weight: True is not supported; set it to False (cost_multiplier does count)"
-            )
         keys.number("monte_runs", 100, least=1.0)  # of a method that is not here; other files carry it along
         correlation = keys.table("correlation_estimate")
         correlation.choice_of_function("func", "correlationEstimator", ("correlationEstimator",))
@@ -162,6 +159,7 @@ class WeightSettings:
             equalise_vols=keys.flag("equalise_vols", True),
             equalise_gross=keys.flag("equalise_gross", False),
             cost_multiplier=keys.number("cost_multiplier", 2.0 if of_rules else 1.0, least=0.0),
+            apply_cost_weight=keys.flag("apply_cost_weight", False),
             ceiling_cost_SR=keys.number("ceiling_cost_SR", 9999, least=0.0) if of_rules else math.inf,
             pool_gross_returns=keys.flag("pool_gross_returns", True) if of_rules else False,
             ann_target_SR=keys.number("ann_target_SR", 0.5, above=0.0),

@@ -10,7 +10,8 @@ import numpy as np
 from pysys.systems.daily import DateArray
 from pysys.systems.estimation.buckets import Table
 from pysys.systems.estimation.cleaning import cleaned_weights
-from pysys.systems.estimation.correlations import without_holes
+from pysys.systems.estimation.correlations import average_off_diagonal, without_holes
+from pysys.systems.estimation.cost_weights import cost_weighted
 from pysys.systems.estimation.moments import column_moments, pair_correlations
 from pysys.systems.estimation.optimisers import AssetEstimates, optimised_weights
 from pysys.systems.estimation.periods import FitPeriod, FitRows, fit_periods, period_of_days, rows_of_fit
@@ -35,9 +36,12 @@ class FittedWeights:
         return np.where(period[:, None] >= 0, self.weights[np.maximum(period, 0)], np.nan)
 
 
-def fitted_weights(names: tuple[str, ...], returns: Table, settings: WeightSettings) -> FittedWeights | None:
+def fitted_weights(
+    names: tuple[str, ...], returns: Table, costs: FloatArray, settings: WeightSettings
+) -> FittedWeights | None:
     """Weights of the columns of `returns` (any currency) in each period; None for a table without rows.
 
+    costs: of each column a year, Sharpe ratio units, positive; they count where `apply_cost_weight` is on.
     Until the first fit weights are equal. Ties are broken by name, so that the order of the columns does not matter.
     """
     if not len(returns.times):
@@ -55,6 +59,8 @@ def fitted_weights(names: tuple[str, ...], returns: Table, settings: WeightSetti
         if settings.cleaning and not np.isnan(raw).all():
             in_window = np.logical_or.reduce(has_data[fits[at].start : fits[at].stop], axis=0)
             raw = cleaned_weights(raw, in_window)
+        if settings.apply_cost_weight:
+            raw = cost_weighted(raw, costs[by_name], average_off_diagonal(estimates.correlation))
         weights[at, by_name] = raw
     return FittedWeights(names, periods, weights)
 
