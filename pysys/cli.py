@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import date, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from pysys.config import Settings
     from pysys.control.outcome import RunOutcome
     from pysys.rehearsal.days import Summary
+    from pysys.store.history_readers import HistoryReaders
+    from pysys.systems.backtest_config import BacktestConfig
     from pysys.systems.market_data import MarketData
 
 UNEXPECTED = 1
@@ -36,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code. An error is one or two sentences on stderr, its traceback in a file."""
     try:
-        result = cli.main(args=arguments, prog_name="pysys", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            result = cli.main(args=arguments, prog_name="pysys", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
@@ -55,6 +60,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         where = f" The traceback is in {kept}." if kept is not None else ""
         click.echo(f"{type(error).__name__}: {' '.join(str(error).split())}.{where}", err=True)
         return UNEXPECTED
+
+
+def _show_warning(message: Warning | str, *_where: Any, **_more: Any) -> None:
+    """The sentence alone; where in the code it was said helps nobody here."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 def _keep_traceback() -> Path | None:
@@ -246,16 +256,18 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
     from pysys.stopwatch import Stopwatch
 
     watch = Stopwatch()
+    read_prices = _price_reader(data)  # first, because it gets ready while the rest is imported
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_files import write_result
     from pysys.systems.backtest_yaml import read_backtest_config
 
-    read_prices = _price_reader(data)
     watch.lap("import")
     settings = read_backtest_config(configuration)
-    market = read_prices(settings.instruments if instruments is None else instruments)
+    if instruments is not None:
+        settings = settings.restricted_to(instruments)
+    market = read_prices(settings)
     watch.lap("read")
-    result = run_backtest(settings, market)
+    result = run_backtest(settings, market, rules_folder=configuration.parent)
     watch.lap("compute")
     for path in write_result(result, out):
         click.echo(str(path))
@@ -267,16 +279,34 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
             click.echo(f"  {one.stage:24}{one.seconds:8.3f} s")
 
 
-def _price_reader(folder: Path | None) -> Callable[[Sequence[str]], MarketData]:
-    """How prices are read, with everything imported that it needs."""
+def _price_reader(folder: Path | None) -> Callable[[BacktestConfig], MarketData]:
+    """How the prices of a configuration are read, with everything imported that it needs."""
     if folder is not None:
         from pysys.data.csv_layout import load_market_data as load_files
 
         _require_folder(folder)
-        return partial(load_files, folder)
+        return lambda config: load_files(folder, config.instruments or None, config.base_currency)
+    from pysys.store.history_readers import HistoryReaders
+
+    readers = click.get_current_context().with_resource(HistoryReaders())
+    settings = _settings()
+    return lambda config: _read_stored(settings, readers, config.instruments)
+
+
+def _read_stored(settings: Settings, readers: HistoryReaders, instruments: Sequence[str]) -> MarketData:
     from pysys.data.market_data import market_data_at
 
-    return partial(market_data_at, _settings().database_url)
+    spreads = settings.config.spreads
+    ordinary = [code for code in instruments if code not in spreads]
+    data = market_data_at(settings.database_url, ordinary, readers.read)
+    named = [spreads[code] for code in instruments if code in spreads]
+    if not named:
+        return data
+    from pysys.data.spread_market_data import with_spreads
+    from pysys.store.unit import Store
+
+    with closing(Store(settings.database_url)) as store:
+        return with_spreads(data, store, named)
 
 
 def _require_folder(folder: Path) -> None:

@@ -8,19 +8,49 @@ import difflib
 import hashlib
 import json
 import os
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import time
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from pysys.domain.errors import ConfigError
+from pysys.domain.spreads import Spread, SpreadLeg
+from pysys.yaml_text import load_yaml
 
-AlgoName = Literal["best", "market", "snap_mid", "snap_market", "snap_primary", "adaptive"]
+_ALGO_FOLDER = Path(__file__).parent / "execution" / "algos"
+_NOT_A_CHOICE = {  # algos that only the type of an order chooses
+    "limit": "it works an order's own limit price, so an order without one would never be sent; orders of type limit "
+    "are worked by it already",
+    "panic": "it keeps no limit at all; only orders of type panic are worked by it",
+}
+
+
+def algo_files() -> list[str]:
+    """Names of the execution algos there are: each is a file of its own."""
+    return sorted(module.name for module in pkgutil.iter_modules([str(_ALGO_FOLDER)]))
+
+
+def algo_choices() -> list[str]:
+    """Algos that may be configured, as the default or for an instrument."""
+    return [name for name in algo_files() if name not in _NOT_A_CHOICE]
+
+
+def _choice_of_algo(name: str) -> str:
+    if name in _NOT_A_CHOICE:
+        raise ValueError(f"{name} cannot be chosen: {_NOT_A_CHOICE[name]}")
+    if name not in algo_choices():
+        raise ValueError(f"there is no algo {name!r}; choose one of {', '.join(algo_choices())}")
+    return name
+
+
+AlgoName = Annotated[str, AfterValidator(_choice_of_algo)]
 
 ENVIRONMENT_PREFIX = "PYSYS_"
 # Environment variables that are not configuration: they place the program or describe one run to its kernel.
@@ -87,6 +117,12 @@ class SpreadDefinition(_Section):
     """A spread traded as an instrument. All legs in one market, or every leg in a market of its own."""
 
     legs: list[SpreadLegEntry]
+    description: str = ""  # empty: its legs in words
+    asset_class: str = ""  # empty: that of its first leg
+
+    def spread(self, code: str) -> Spread:
+        """Raises ValueError for legs that are no spread."""
+        return Spread(code, tuple(SpreadLeg(leg.instrument, leg.ratio, leg.chain) for leg in self.legs))
 
 
 class Config(_Section):
@@ -158,6 +194,25 @@ class Config(_Section):
         except (KeyError, ValueError) as error:
             raise ValueError(f"{value!r} is not an IANA time zone such as Europe/London") from error
         return value
+
+    @field_validator("spread_instruments")
+    @classmethod
+    def _spreads_that_can_be_traded(cls, value: dict[str, SpreadDefinition]) -> dict[str, SpreadDefinition]:
+        for code, definition in value.items():
+            for leg in definition.spread(code).markets:
+                if leg in value:
+                    raise ValueError(f"{code}: its leg {leg} is a spread itself; name the markets of its contracts")
+        return value
+
+    @property
+    def backtest_defaults(self) -> dict[str, Any]:
+        """What a strategy's own file need not say again."""
+        return {"percentage_vol_target": self.percentage_vol_target, "base_currency": self.base_currency}
+
+    @cached_property
+    def spreads(self) -> Mapping[str, Spread]:
+        """`spread_instruments` as spreads, by code."""
+        return {code: definition.spread(code) for code, definition in sorted(self.spread_instruments.items())}
 
     @field_validator("base_currency")
     @classmethod
@@ -286,9 +341,9 @@ def _relative(path: Path, home: Path) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from error
+        content = load_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ConfigError) as error:
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):

@@ -104,6 +104,18 @@ def test_an_unknown_key_or_variable_names_the_nearest(
     assert not (home / "outputs").exists()
 
 
+def test_init_makes_an_instrument_of_every_spread_or_says_what_is_wrong_with_it(pysys: Command, home: Path) -> None:
+    own = home / "parameters/private/spreads.yaml"
+    own.parent.mkdir(exist_ok=True)
+    legs = "[{instrument: US2, ratio: 2}, {instrument: %s, ratio: -1}]"
+    own.write_text("spread_instruments: {NOTES: {legs: %s}}" % (legs % "TIN"))
+    code, _, err = pysys("init")
+    assert (code, "spread_instruments.NOTES: its leg TIN is no instrument" in err) == (2, True)
+    own.write_text("spread_instruments: {NOTES: {legs: %s}}" % (legs % "US5"))
+    assert "31 instruments, 61 rows new or changed" in pysys("init")[1]
+    assert "31 instruments, 0 rows" in pysys("init")[1]
+
+
 def test_config_shows_values_and_origins_but_no_secret(pysys: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYSYS_EMAIL_PWD", "canary-canary")
     code, out, _ = pysys("config")

@@ -72,7 +72,24 @@ def test_the_last_layer_wins_and_its_origin_is_known(
         ("process_configuration_start_time: {run_systems: 'soon'}", {}, "process_configuration_start_time.run_systems"),
         ("process_configuration_methods: {run_systems: {a: {frequencies: 1}}}", {}, "unknown entry frequencies"),
         ("- a list", {}, "must be a table"),
-        ("{", {}, "cannot be read as YAML"),
+        (
+            "spread_instruments: {X: {legs: [{instrument: GOLD, ratio: 1}]}}",
+            {},
+            "spread_instruments: spread X has 1 legs",
+        ),
+        (
+            "spread_instruments: {X: {legs: [{instrument: GOLD, ratio: 1}, {instrument: GOLD, ratio: 0, chain: 1}]}}",
+            {},
+            "spread X has a leg with ratio 0",
+        ),
+        (
+            "spread_instruments: {X: {legs: [{instrument: GOLD, ratio: 1}, {instrument: Y, ratio: -1}]}, "
+            "Y: {legs: [{instrument: GOLD, ratio: 1}, {instrument: BUND, ratio: -1}]}}",
+            {},
+            "X: its leg Y is a spread itself",
+        ),
+        ("{", {}, "not valid YAML"),
+        ("max_price_spike: 8\nmax_price_spike: 9", {}, "line [0-9]+: max_price_spike is there already"),
         ("", {"PYSYS_MAX_PRICE_SPIKE": "{"}, "PYSYS_MAX_PRICE_SPIKE: cannot be read"),
     ],
 )

@@ -52,6 +52,7 @@ SLEEP = ("time", "sleep")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
+@pytest.mark.incident("E4")
 def test_nothing_reads_the_wall_clock_but_the_clock(path):
     if path == PROJECT / "pysys" / "clock.py":
         return

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import DataError, TryAgain
-from pysys.domain.orders import Fill, Leg
+from pysys.domain.orders import BrokerIds, Fill, Leg
 
 
 class BrokerUnavailable(TryAgain):
@@ -73,6 +73,13 @@ class BrokerOrderState:
     status: WorkingStatus
     filled: tuple[int, ...]  # signed contracts per leg
     message: str = ""
+    account: str = ""
+    client_id: int | None = None  # of the connection it was sent on
+    temporary_id: str = ""  # of that connection's life
+
+    @property
+    def ids(self) -> BrokerIds:
+        return BrokerIds(self.permanent_id, self.account, self.client_id, self.temporary_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,5 +265,5 @@ class Broker(Protocol):
         ...
 
     def fills_since(self, moment: datetime | None) -> Sequence[Fill]:
-        """Executions at or after `moment`, oldest first, every leg its own row."""
+        """Executions at or after `moment`, oldest first, every leg its own row, with the ids of its order."""
         ...

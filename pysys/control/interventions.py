@@ -6,6 +6,7 @@ from typing import Any
 from pysys.config import Settings
 from pysys.control.opening import open_clock, open_desk
 from pysys.control.operator import aligned, operator_name
+from pysys.execution.claims import claimant
 from pysys.execution.commands import do_at_once, new_token, request
 from pysys.execution.interventions import ACTIONS, OVERRIDE
 from pysys.execution.interventions_control import kill_switch_text
@@ -94,7 +95,8 @@ def order_lines(settings: Settings) -> list[str]:
     for child in contract_orders:
         trade = " ".join(f"{leg.trade:+d} {leg.contract.date}" for leg in child.legs)
         filled = " ".join(f"{leg.fill:+d}" for leg in child.legs)
-        state = "locked" if child.locked else child.note
+        worked = f"worked by {claimant(child)}" if child.claimed_by is not None else child.note
+        state = "locked" if child.locked else worked
         rows.append(("contract", str(child.id), child.strategy, child.instrument, trade, filled, state))
     for sent in broker_orders:
         trade = " ".join(f"{leg.trade:+d} {leg.contract.date}" for leg in sent.legs)

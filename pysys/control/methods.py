@@ -21,6 +21,7 @@ METHODS = {
     "update_historical_prices": "pysys.data.historical",
     "update_multiple_adjusted_prices": "pysys.data.multiple",
     "update_roll_status": "pysys.data.rolling",
+    "update_spread_prices": "pysys.data.spread_prices",
     "update_total_capital": "pysys.data.capital",
     "strategy_allocation": "pysys.data.capital",
     "run_systems": "pysys.execution.targets",

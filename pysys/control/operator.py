@@ -6,13 +6,14 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from pysys.clock import Clock, SystemClock
-from pysys.config import Settings
+from pysys.config import Config, Settings
 from pysys.control.ledger import bury_the_dead, notebook_lease, process_lease
 from pysys.control.notebooks import notebook_names, unknown_name
 from pysys.control.opening import open_clock
-from pysys.control.process import process_names, process_window
+from pysys.control.process import process_names
 from pysys.domain.errors import ConfigError
 from pysys.domain.process_rules import ProcessStatus
+from pysys.execution.lease import EngineStanding, engine_standings
 from pysys.store.database import require_current
 from pysys.store.machine import host_name
 from pysys.store.repository import Author
@@ -80,7 +81,7 @@ def _finish(store: Store, name: str, now: datetime) -> str:
 
 
 def status_lines(settings: Settings, runs: int) -> list[str]:
-    """Every process with its status, whether it runs, last start and end and window; then the latest runs."""
+    """Every process with its status, whether it runs, last start and end and window; the engine; the latest runs."""
     store, _ = _open(settings)
     try:
         with store.read() as unit:
@@ -88,6 +89,7 @@ def status_lines(settings: Settings, runs: int) -> list[str]:
             now = SystemClock().now()
             alive = {lease.name: lease for lease in unit.runs.leases() if not lease.is_free(now)}
             latest = unit.runs.find(limit=runs)
+            engines = engine_standings(unit)
     finally:
         store.close()
     zone = ZoneInfo(settings.config.timezone)
@@ -95,12 +97,30 @@ def status_lines(settings: Settings, runs: int) -> list[str]:
     for name in process_names(settings.config):
         state = states.get(name, ProcessState(name))
         lease = alive.get(process_lease(name))
-        window = process_window(settings.config, name)
         running = "no" if lease is None else f"{lease.holder.host}:{lease.holder.pid}"
         times = (_time(state.last_start, zone), _time(state.last_end, zone))
-        rows.append((name, state.status.value, running, *times, f"{window.start:%H:%M}-{window.stop:%H:%M}"))
-    lines = aligned(rows)
-    return [*lines, "", *aligned([("RUN", "STARTED", "STATUS", "SECONDS", "ERROR"), *(_run(r, zone) for r in latest)])]
+        rows.append((name, state.status.value, running, *times, _hours(settings.config, name)))
+    ran = [("RUN", "STARTED", "STATUS", "SECONDS", "ERROR"), *(_run(r, zone) for r in latest)]
+    return [*aligned(rows), "", *_engine_lines(engines, zone), "", *aligned(ran)]
+
+
+def _engine_lines(engines: Sequence[EngineStanding], zone: ZoneInfo) -> list[str]:
+    """Who trades: alive, expired (silent for too long) or gone (its process has ended); the last two hold up nobody."""
+    if not engines:
+        return ["ENGINE  none: nobody holds the right to trade"]
+    rows = [("ENGINE OF", "HELD BY", "SINCE", "LAST HEARTBEAT", "STATE")]
+    for each in engines:
+        age = f"{each.heartbeat_age.total_seconds():.0f} s ago"
+        rows.append((each.account, f"{each.host}:{each.pid}", _time(each.since, zone), age, each.state))
+    return aligned(rows)
+
+
+def _hours(config: Config, name: str) -> str:
+    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
+    start, stop = starts.get(name, starts.get("default")), stops.get(name, stops.get("default"))
+    if start is None and stop is None:
+        return "not configured"
+    return f"{'' if start is None else format(start, '%H:%M')}-{'' if stop is None else format(stop, '%H:%M')}"
 
 
 def _run(run: Run, zone: ZoneInfo) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from pysys.clock import SystemClock
@@ -53,10 +53,15 @@ class MethodRun:
 
 
 def process_names(config: Config) -> list[str]:
-    """Every configured process, in the order of their start times."""
+    """Every configured process, in the order of their start times; those without one last."""
     starts = config.process_configuration_start_time
     names = {*config.process_configuration_methods, *starts} - {"default"}
-    return sorted(names, key=lambda name: (starts.get(name, starts.get("default")), name))
+
+    def place(name: str) -> tuple[bool, time, str]:
+        start = starts.get(name, starts.get("default"))
+        return start is None, time.min if start is None else start, name
+
+    return sorted(names, key=place)
 
 
 def process_window(config: Config, name: str) -> Window:

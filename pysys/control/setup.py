@@ -4,6 +4,7 @@ from pysys.clock import SystemClock
 from pysys.config import Settings
 from pysys.control.files import require_writable
 from pysys.data.parameter_tables import read_instruments_and_rolls
+from pysys.data.spread_instruments import put_spread_instruments
 from pysys.domain.errors import ConfigError
 from pysys.store.database import connect, migrate, sqlite_path
 from pysys.store.repository import Author
@@ -12,7 +13,7 @@ from pysys.store.unit import Store
 
 
 def initialise(settings: Settings, environment: str = "production") -> str:
-    """Create or migrate the database and bring instruments and roll parameters to what the parameter files say.
+    """Create or migrate the database and bring instruments, roll parameters and spreads to what the files say.
 
     Doing it again changes nothing. Returns a sentence on what was done. Raises ConfigError for parameter files that
     cannot be read, before anything is made, and for a database that is for something else.
@@ -34,12 +35,14 @@ def initialise(settings: Settings, environment: str = "production") -> str:
             )
             changed = [unit.markets.put_instrument(instrument) for instrument in instruments.values()]
             changed += [unit.markets.put_roll_parameters(parameters) for parameters in rolls.values()]
+            spread_rows = put_spread_instruments(unit, settings.config)
             unit.commit()
     finally:
         store.close()
     did = "created or migrated" if made else "is up to date"
     where = store.engine.url.render_as_string(hide_password=True)
-    return f"Database {where} {did}; {len(instruments)} instruments, {sum(changed)} rows new or changed."
+    declared = len(instruments) + len(settings.config.spreads)
+    return f"Database {where} {did}; {declared} instruments, {sum(changed) + spread_rows} rows new or changed."
 
 
 def _claim_environment(settings: Settings, found: Environment | None, environment: str) -> None:

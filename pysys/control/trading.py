@@ -20,8 +20,7 @@ from pysys.desk import Desk
 from pysys.domain.errors import PysysError
 from pysys.execution.engine import require_window, run_engine
 from pysys.execution.stack_handler import run_stack_handler
-from pysys.execution.stack_methods import PROCESS
-from pysys.execution.stack_result import StackHandlerResult
+from pysys.execution.stack_result import PROCESS, StackHandlerResult
 from pysys.store.machine import is_gone
 from pysys.store.repository import Author
 from pysys.store.runs import Run, RunStatus

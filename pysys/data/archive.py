@@ -90,7 +90,8 @@ def copy_past(source_url: str, target: Store, before: datetime, progress: Callab
     """
     moment = to_microseconds(before)
     with Store(source_url).read() as unit:
-        priced = {key.code for key in unit.prices.series(SeriesKind.MULTIPLE)}
+        kinds = (SeriesKind.MULTIPLE, SeriesKind.ADJUSTED)  # a spread has no multiple prices
+        priced = {key.code for kind in kinds for key in unit.prices.series(kind)}
         instruments = [one for one in unit.markets.instruments() if one.code in priced]
         rolls = unit.markets.all_roll_parameters()
         calendars = {one.code: unit.markets.roll_calendar(one.code, "prices") for one in instruments}

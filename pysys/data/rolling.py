@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pysys.config import Config
+from pysys.data.held_positions import held_from
 from pysys.data.multiple import merged_finals
 from pysys.data.update_result import UpdateIncomplete
 from pysys.desk import Desk
@@ -72,7 +74,7 @@ def roll_instrument(desk: Desk, instrument: str, *, who: str, why: str) -> Adjus
     """
     with desk.store.write() as unit:
         used = contracts_in_use(unit, instrument)
-        _require_rollable(unit, used)
+        _require_rollable(unit, desk.config, used)
         roll = _roll_prices(unit, used, unit.markets.roll_parameters(instrument))
         unit.markets.record_roll(roll)
         done = f"rolled from {used.priced.date} to {used.forward.date}: {why}"
@@ -84,19 +86,22 @@ def roll_instrument(desk: Desk, instrument: str, *, who: str, why: str) -> Adjus
     return roll
 
 
-def _require_rollable(unit: UnitOfWork, used: ContractsInUse) -> None:
+def _require_rollable(unit: UnitOfWork, config: Config, used: ContractsInUse) -> None:
     instrument = used.priced.instrument
-    held = unit.positions.contract_position(used.priced)
+    held = held_from(unit, config, used.priced)
     if held:
+        what = ", ".join(f"{position:+d}{'' if code == instrument else f' {code}'}" for code, position in held.items())
         raise RollMoveRefused(
-            f"{instrument}: the adjusted price cannot be rolled while {held:+d} of {used.priced.date} is held. "
+            f"{instrument}: the adjusted price cannot be rolled while {what} of {used.priced.date} is held. "
             "Set the roll state to Passive or Force, or close the position first."
         )
     require_allowed(instrument, unit.markets.roll_status(instrument).state, RollState.ROLL_ADJUSTED, held=False)
+    here = [order for order in unit.orders.active_contract_orders() if order.instrument == instrument]
     working = [
         order
-        for order in unit.orders.active_contract_orders()
-        if order.instrument == instrument and any(leg.contract == used.priced for leg in order.legs)
+        for order in here
+        if any(leg.contract == used.priced for leg in order.legs)
+        or unit.orders.instrument_order(order.parent_id).instrument in config.spreads
     ]
     if working:
         raise RollMoveRefused(
@@ -148,7 +153,7 @@ def set_roll_state(desk: Desk, instrument: str, state: RollState, *, who: str, w
     with desk.store.write() as unit:
         used = contracts_in_use(unit, instrument)
         now = unit.markets.roll_status(instrument)
-        held = unit.positions.contract_position(used.priced) != 0
+        held = bool(held_from(unit, desk.config, used.priced))
         require_allowed(instrument, now.state, state, held=held)
         if now.state is state:
             return now
@@ -280,7 +285,7 @@ def update_roll_status(desk: Desk, mode: Literal["suggest", "auto"] | None = Non
     for code in codes:
         try:
             with desk.store.read() as unit:
-                check = check_roll(unit, code, desk.clock.now())
+                check = check_roll(unit, desk.config, code, desk.clock.now())
         except Exception as error:
             logger.exception("%s: its roll could not be judged", code)
             failures[code] = str(error) or type(error).__name__
@@ -290,7 +295,7 @@ def update_roll_status(desk: Desk, mode: Literal["suggest", "auto"] | None = Non
     return RollStatusResult(actions, failures)
 
 
-def check_roll(unit: UnitOfWork, instrument: str, moment: datetime) -> RollCheck:
+def check_roll(unit: UnitOfWork, config: Config, instrument: str, moment: datetime) -> RollCheck:
     """Where the roll of an instrument stands at `moment`. Raises DataError without multiple prices."""
     used = contracts_in_use(unit, instrument)
     parameters = unit.markets.roll_parameters(instrument)
@@ -298,9 +303,10 @@ def check_roll(unit: UnitOfWork, instrument: str, moment: datetime) -> RollCheck
     expiry = _expiry(unit, used.priced, parameters)
     due = _due(unit, used.priced, parameters, expiry)
     priced_volume, forward_volume = (_volume(unit, contract, moment) for contract in (used.priced, used.forward))
+    held = held_from(unit, config, used.priced)
     situation = RollSituation(
         state=unit.markets.roll_status(instrument).state,
-        position=unit.positions.contract_position(used.priced),
+        position=held.get(instrument, next(iter(held.values()), 0)),
         days_to_due=(due - today).days,
         business_days_to_due=int(np.busday_count(today, due)),
         days_to_expiry=(expiry - today).days,

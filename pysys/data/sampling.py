@@ -8,10 +8,13 @@ from datetime import date
 import pandas as pd
 
 from pysys.broker.port import ContractDetails, UnknownContract
+from pysys.config import Config
 from pysys.data.update_result import UpdateIncomplete
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
+from pysys.domain.errors import DataError
 from pysys.domain.instruments import Instrument, RollParameters
+from pysys.domain.spreads import legs_from
 from pysys.store.markets import APPROXIMATE, BROKER, RETIRED, ListedContract
 from pysys.store.unit import UnitOfWork
 
@@ -73,11 +76,13 @@ def update_sampled_contracts(desk: Desk, instruments: Sequence[str] | None = Non
     """Start sampling the chain around the contracts in use, refresh expiries from the broker, stop what has expired.
 
     The chain runs from the earliest of the priced, carry and forward contract of the latest multiple prices to the
-    contracts needed after the next roll, as far as the broker lists them. An instrument whose point size or currency
-    is not the broker's fails. instruments: by default all active ones; retired ones are no longer sampled.
+    contracts needed after the next roll, as far as the broker lists them; so do the legs of the market's spreads. An
+    instrument whose point size or currency is not the broker's fails. instruments: by default all active ones but
+    spreads, which have no contracts of their own; retired ones are no longer sampled.
     """
     with desk.store.read() as unit:
-        codes = [one.code for one in unit.markets.instruments()] if instruments is None else list(instruments)
+        active = [one.code for one in unit.markets.instruments() if one.code not in desk.config.spreads]
+    codes = active if instruments is None else list(instruments)
     contracts: list[ContractSampling] = [] if instruments is not None else _stop_retired(desk)
     failures: dict[str, str] = {}
     for code in codes:
@@ -113,9 +118,12 @@ def _stop_retired(desk: Desk) -> list[ContractSampling]:
 
 
 def _update_instrument(desk: Desk, code: str) -> list[ContractSampling]:
+    if code in desk.config.spreads:
+        markets = ", ".join(desk.config.spreads[code].markets)
+        raise DataError(f"it is a spread and has no contracts of its own; they are sampled with {markets}")
     with desk.store.read() as unit:
         instrument = unit.markets.instrument(code)
-        wanted, needed = _wanted(unit, code)
+        wanted, needed = _wanted(unit, desk.config, code)
     listed = {one.contract: one for one in desk.broker.listed_contracts(code)}
     with desk.store.read() as unit:
         known = {one.contract: one for one in unit.markets.contracts(code)}
@@ -130,7 +138,7 @@ def _update_instrument(desk: Desk, code: str) -> list[ContractSampling]:
     return _write(desk, code, wanted, listed)
 
 
-def _wanted(unit: UnitOfWork, code: str) -> tuple[set[Contract], set[Contract]]:
+def _wanted(unit: UnitOfWork, config: Config, code: str) -> tuple[set[Contract], set[Contract]]:
     """The chain to sample, and those of it in use now; both empty without multiple prices."""
     row = unit.prices.last_multiple(code)
     if not len(row):
@@ -139,7 +147,12 @@ def _wanted(unit: UnitOfWork, code: str) -> tuple[set[Contract], set[Contract]]:
         Contract(code, f"{numbers[-1]:08d}")
         for numbers in (row.price_contract, row.carry_contract, row.forward_contract)
     ]
-    return set(contract_chain(unit.markets.roll_parameters(code), *used)), set(used)
+    priced, _, forward = used
+    parameters = unit.markets.roll_parameters(code)
+    spreads = [spread for spread in config.spreads.values() if spread.markets == (code,)]
+    legs = {leg for spread in spreads for leg in legs_from(spread, priced, parameters)}
+    after_roll = {leg for spread in spreads for leg in legs_from(spread, forward, parameters)}
+    return set(contract_chain(parameters, *used)) | legs | after_roll, set(used) | legs
 
 
 def _check_identity(instrument: Instrument, details: ContractDetails) -> None:

@@ -64,6 +64,28 @@ def choose_contracts(standing: Standing, trade: int) -> tuple[Part, ...]:
     return tuple(parts)
 
 
+def own_positions(held: Mapping[Contract, int], legs: int, priced: Contract) -> dict[Contract, int]:
+    """What is held besides `legs` contracts, net, that belong to spreads between markets and roll with the market.
+
+    Which contracts the legs are in now is taken from what is held: those on their side, the nearest first. What is
+    hidden behind the opposite position is where the last of them is, or in the nearest contract held; with none held at
+    all, in the priced one.
+
+    >>> april, june = Contract("GOLD", "20240400"), Contract("GOLD", "20240600")
+    >>> own_positions({april: -1}, -2, april) == {april: 1}
+    True
+    >>> own_positions({april: 3, june: -1}, -1, april) == {april: 3}
+    True
+    """
+    own, left, place = dict(held), legs, min((contract for contract in held if held[contract]), default=priced)
+    for contract, position in sorted(held.items()):
+        if position * left > 0:
+            taken = min(position, left) if left > 0 else max(position, left)
+            own[contract], left, place = position - taken, left - taken, contract
+    own[place] = own.get(place, 0) - left
+    return {contract: position for contract, position in own.items() if position}
+
+
 def close_all(standing: Standing) -> tuple[Part, ...]:
     """Close every contract held, by itself."""
     return tuple(Part(contract, -held, REDUCES) for contract, held in sorted(standing.positions.items()) if held)

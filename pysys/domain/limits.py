@@ -35,6 +35,31 @@ def not_beyond(position: int, trade: int, limit: int) -> int:
     return max(min(position, -limit), min(max(position, limit), position + trade)) - position
 
 
+def units_not_beyond(units: int, per_unit: int, held: int, limit: int) -> int:
+    """`not_beyond` for units of a spread, by what they do to one market: the whole units it leaves of `units`.
+
+    per_unit: contracts of the market in one unit, signed. held: contracts of that market, of whatever strategy.
+
+    >>> units_not_beyond(5, -2, 0, 3), units_not_beyond(5, -2, -4, 3), units_not_beyond(-1, -2, -4, 3)
+    (1, 0, -1)
+    """
+    if per_unit == 0:
+        return units
+    kept = abs(not_beyond(held, units * per_unit, limit)) // abs(per_unit)
+    return kept if units > 0 else -kept
+
+
+def room(limit: int, waived: int, held: int) -> int:
+    """A position limit as the pass that keeps it sees it: what a person ordered beyond it stays while it is held.
+
+    waived: contracts beyond the limit that a person ordered all the same.
+
+    >>> room(1, 1, 2), room(1, 1, 5), room(1, 1, 0), room(1, 0, -4)
+    (2, 2, 1, 1)
+    """
+    return max(limit, min(abs(held), limit + waived))
+
+
 @dataclass(frozen=True, slots=True)
 class TradeLimit:
     """How many contracts may be traded in a period of days, and how many have been since it began.
@@ -47,12 +72,18 @@ class TradeLimit:
     instrument: str
     period_days: int
     limit: int  # contracts
-    used: int  # contracts of orders written since reset_at: filled, or possibly still to be
+    used: int  # contracts filled since reset_at, and all of every order that may still trade, whenever written
     reset_at: datetime  # UTC, the beginning of the period
 
     def lapsed(self, now: datetime) -> bool:
         """Whether the period is over: more than `period_days` have passed."""
         return now - self.reset_at > timedelta(days=self.period_days)
+
+    def period_began(self, now: datetime) -> datetime:
+        """When the period `now` is in began: periods follow each other without a gap from `reset_at` on."""
+        period = timedelta(days=self.period_days)
+        over = max(0, -((self.reset_at - now) // period) - 1)
+        return self.reset_at + over * period
 
     def headroom(self, now: datetime) -> int:
         """Contracts still allowed; never negative, whatever was used."""

@@ -65,6 +65,7 @@ class OrderEvent(StrEnum):
     COMPLETED = "completed"  # everything it asked for is filled
     ENDED = "ended"  # the day, or a person, ended it
     GIVEN_UP = "given_up"  # its budget of attempts is spent
+    LEFT_OWING = "left_owing"  # of a roll: a late fill, or one taken back, leaves it between two contracts
 
 
 ORDER_MOVES: Mapping[tuple[OrderStatus, OrderEvent], OrderStatus] = {
@@ -74,6 +75,10 @@ ORDER_MOVES: Mapping[tuple[OrderStatus, OrderEvent], OrderStatus] = {
     # A late fill can still make a dead order whole.
     (OrderStatus.CANCELLED, OrderEvent.COMPLETED): OrderStatus.DONE,
     (OrderStatus.FAILED, OrderEvent.COMPLETED): OrderStatus.DONE,
+    # What a roll owes is ordered again under the same order.
+    (OrderStatus.DONE, OrderEvent.LEFT_OWING): OrderStatus.OPEN,
+    (OrderStatus.CANCELLED, OrderEvent.LEFT_OWING): OrderStatus.OPEN,
+    (OrderStatus.FAILED, OrderEvent.LEFT_OWING): OrderStatus.OPEN,
 }
 
 

@@ -20,6 +20,25 @@ class Leg:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokerIds:
+    """What an order is called at the broker; blank or None where the broker has not said, or has no such thing."""
+
+    permanent_id: str = ""  # the broker's own, for good
+    account: str = ""
+    client_id: int | None = None  # of the connection it was sent on
+    temporary_id: str = ""  # of that connection's life
+
+    def with_news(self, told: "BrokerIds") -> "BrokerIds":
+        """These, with what is told now where something is."""
+        return BrokerIds(
+            told.permanent_id if told.permanent_id else self.permanent_id,
+            told.account if told.account else self.account,
+            self.client_id if told.client_id is None else told.client_id,
+            told.temporary_id if told.temporary_id else self.temporary_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Fill:
     """One execution of one leg as the broker reported it. A fact: appended once, never edited.
 
@@ -37,6 +56,7 @@ class Fill:
     commission_currency: str | None = None
     corrects: str | None = None  # execution this one replaces; what that one moved is moved back
     reverses: str | None = None  # execution this one takes back (a bust): the quantity is minus that one's
+    ids: BrokerIds = field(default=BrokerIds(), compare=False)  # of the order, as far as the execution says
 
     def __post_init__(self) -> None:
         if self.corrects is not None and self.reverses is not None:
@@ -104,6 +124,7 @@ class InstrumentOrder:
     limit_contract: str | None = None
     condition: Condition | None = None  # tested when its contract order is made
     waits_for: str = ""  # why it has no contract order yet
+    guard_overridden: str = ""  # who let it break overrides and position limits, and why; blank: nobody
 
     @property
     def unfilled(self) -> int:
@@ -121,7 +142,13 @@ class OrderLeg:
 
     @property
     def remaining(self) -> int:
-        return self.trade - self.fill
+        """What is still to be traded, never of the other sign: a leg filled beyond its trade is filled."""
+        return 0 if abs(self.fill) >= abs(self.trade) and self.fill * self.trade > 0 else self.trade - self.fill
+
+    @property
+    def is_overfilled(self) -> bool:
+        """Whether more was traded than asked for, or the other way."""
+        return self.fill * self.trade < 0 or abs(self.fill) > abs(self.trade)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +166,10 @@ class ContractOrder:
     sequence: int = 0  # waits for the orders of its family with a lower one
     limit_price: Decimal | None = None  # of the contract traded, on its tick; of a spread in lowest terms
     locked: bool = False  # by a person: nothing new is sent for it
-    claimed_by: str | None = None  # who else is working it ...
-    claim_until: datetime | None = None  # ... and until when that is believed, UTC
+    controlling_algo: str | None = None  # the algo that works it now, at the broker
+    claimed_by: str | None = None  # the process that algo is in: host|pid|boot id|run id
+    claim_heartbeat_at: datetime | None = None  # its last sign of life, UTC of the real world
+    claim_until: datetime | None = None  # until when the claim is believed without another, UTC of the real world
     note: str = ""  # why nothing is sent for it, while nothing is
     inter_spread_order: bool = False  # one leg of an instrument that is a spread between markets
     manual_trade: bool = False
@@ -149,7 +178,12 @@ class ContractOrder:
 
     @property
     def is_filled(self) -> bool:
+        """Whether every leg has traded what was asked for, or more."""
         return all(leg.remaining == 0 for leg in self.legs)
+
+    @property
+    def is_overfilled(self) -> bool:
+        return any(leg.is_overfilled for leg in self.legs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +208,8 @@ class BrokerOrder:
     submitted_at: datetime | None = None  # when the broker had it; of one it never answered about, when it was sent
     cancel_requested_at: datetime | None = None
     algo_state: dict[str, str | float | bool | None] = field(default_factory=dict)
+    ids: BrokerIds = BrokerIds()
+    active: bool = True  # its fate is not settled
     id: int = 0
 
     @property

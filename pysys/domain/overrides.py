@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from pysys.domain.limits import not_beyond
+
 OverrideKind = Literal["factor", "close", "reduce_only", "no_trading"]
 _STRICTEST_FIRST: tuple[OverrideKind, ...] = ("no_trading", "close", "reduce_only")
 
@@ -22,6 +24,11 @@ class Override:
 
     def __str__(self) -> str:
         return f"factor {self.factor:g}" if self.kind == "factor" else self.kind.replace("_", " ")
+
+    @property
+    def only_reduces(self) -> bool:
+        """Whether a position may only become smaller."""
+        return self.kind in ("close", "reduce_only") or (self.kind == "factor" and self.factor == 0)
 
 
 NO_OVERRIDE = Override("factor", 1.0)
@@ -58,3 +65,16 @@ def apply_override(override: Override, position: int, trade: int) -> int:
     if override.factor == 1.0:
         return trade
     return math.trunc(wanted * override.factor) - position
+
+
+def left_of(override: Override, position: int, trade: int) -> int:
+    """What an override leaves of a trade decided without it: before it was set, or by a person.
+
+    A factor scales what a strategy wants, so it has had its say by then; only one of 0 still has.
+
+    >>> [left_of(each, 5, -8) for each in (Override("close"), Override("factor", 0.5), Override("no_trading"))]
+    [-5, -8, 0]
+    """
+    if override.kind == "no_trading":
+        return 0
+    return not_beyond(position, trade, 0) if override.only_reduces else trade

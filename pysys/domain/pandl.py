@@ -45,6 +45,8 @@ class BookedFill:
     filled_at: datetime  # UTC
     commission: float | None = None  # positive cost; None while it is not known
     commission_currency: str | None = None  # None: that of the market
+    spread: str | None = None  # the spread instrument it is a leg of
+    between_markets: bool = False  # of that spread: its legs are held, and rolled, with their markets
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,30 @@ class PointValue:
 
 
 @dataclass(frozen=True, slots=True)
+class SpreadLegs:
+    """Contracts held as legs of spread instruments, signed. They are part of the contract positions."""
+
+    within: Mapping[tuple[str, Contract], int] = field(default_factory=dict)  # (spread, contract), within one market
+    between: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (spread, market), between markets
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
-    """Our own records of a period. `opening` and `opening_strategies` are the positions at its first poll."""
+    """Our own records of a period. What is called opening is as it was at its first poll."""
 
     opening: Mapping[Contract, int]
     fills: Sequence[BookedFill]
     opening_strategies: Mapping[tuple[str, str], int]  # (strategy, instrument)
     moves: Sequence[StrategyMove]
     markets: Mapping[str, PointValue]  # by instrument
+    opening_legs: SpreadLegs = field(default_factory=SpreadLegs)
+    own_prices: Mapping[datetime, Mapping[Contract, float]] = field(default_factory=dict)  # by the time of a poll
+
+    @property
+    def contracts_in_spreads(self) -> set[Contract]:
+        """Contracts that were legs of a spread within one market at some time of the period."""
+        traded = {f.contract for f in self.fills if f.spread is not None and not f.between_markets}
+        return traded | {contract for (_, contract), held in self.opening_legs.within.items() if held != 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +108,7 @@ class Step:
 class AccountChange:
     """The split of the account's change of value. Base currency; costs are negative.
 
+    Instruments are those strategies trade: what is held as legs of a spread is the spread's, not its markets'.
     total = sum(by_instrument) + commission + fx + unexplained, and
     sum(by_instrument) = sum(by_strategy) + not_attributed.
     """
@@ -118,9 +137,10 @@ class AccountChange:
 class _Ledger:
     """Running state from poll to poll."""
 
-    held: dict[Contract, int]
+    held: dict[tuple[str, Contract], int]  # by the spread within one market it is a leg of, or no spread: ""
     price: dict[Contract, float]  # last known, of contracts held
     strategies: dict[tuple[str, str], int]
+    legs: dict[tuple[str, str], int]  # part of what is held for no spread: by (spread between markets, market)
     rates: dict[str, float]  # last known
     instruments: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     shares: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -131,8 +151,28 @@ class _Ledger:
     unmarked: set[Contract] = field(default_factory=set)
     unvalued: set[str] = field(default_factory=set)
 
-    def attribute(self, instrument: str, gain: float) -> None:
-        """Share a gain of what was held among the strategies that own the instrument now."""
+    def attribute(self, spread: str, market: str, gain: float) -> None:
+        """Share a gain of what was held among the instruments, and the strategies, that own it now.
+
+        Legs within one market are their spread's. All else is the market's and, by the contracts each holds of it,
+        that of the spreads between this market and others.
+        """
+        legs = {code: n for (code, where), n in self.legs.items() if where == market and n != 0}
+        if spread or not legs:
+            self._give(spread if spread else market, gain)
+            return
+        holders = {market: sum(n for (_, code), n in self.strategies.items() if code == market), **legs}
+        total = sum(holders.values())
+        if total == 0:
+            self.instruments[market].append(gain)
+            self.unowned.append(gain)
+            return
+        for code, quantity in holders.items():
+            if quantity != 0:
+                self._give(code, gain * quantity / total)
+
+    def _give(self, instrument: str, gain: float) -> None:
+        self.instruments[instrument].append(gain)
         owners = {s: n for (s, code), n in self.strategies.items() if code == instrument and n != 0}
         owned = sum(owners.values())
         if owned == 0:
@@ -149,6 +189,9 @@ def account_change(polls: Sequence[Poll], records: Records) -> AccountChange:
     Per contract and interval the result is the position held times the change of mark, plus, per fill, quantity
     times (later mark - fill price), times point size and the later exchange rate. Roll fills and held positions
     are shared among the strategies by their positions in the instrument, so that a roll is nobody's gain.
+    A spread instrument gains what the contracts held as its legs gain. Where an outright position offsets a leg to the
+    contract, nothing is held of it that the broker would mark: `own_prices` share the nothing out between the two, or,
+    without one, the next price does.
 
     Raises ValueError for fewer than two polls or polls out of order.
     """
@@ -158,9 +201,10 @@ def account_change(polls: Sequence[Poll], records: Records) -> AccountChange:
         raise ValueError("polls must be given oldest first, each at its own time")
     first, last = polls[0], polls[-1]
     ledger = _Ledger(
-        held={c: n for c, n in records.opening.items() if n != 0},
-        price=_marks(first),
+        held=_opening(records),
+        price={**records.own_prices.get(first.time, {}), **_marks(first)},
         strategies=dict(records.opening_strategies),
+        legs=dict(records.opening_legs.between),
         rates={c: b.fx_rate for c, b in first.balances.items()},
     )
     steps = [Step(first.time, 0.0, 0.0, 0.0)]
@@ -186,6 +230,18 @@ def account_change(polls: Sequence[Poll], records: Records) -> AccountChange:
     )
 
 
+def _opening(records: Records) -> dict[tuple[str, Contract], int]:
+    held = {("", contract): quantity for contract, quantity in records.opening.items()}
+    for (spread, contract), quantity in records.opening_legs.within.items():
+        held[spread, contract] = quantity
+        held["", contract] = held.get(("", contract), 0) - quantity
+    return {key: quantity for key, quantity in held.items() if quantity != 0}
+
+
+def _holding(fill: BookedFill) -> tuple[str, Contract]:
+    return ("" if fill.spread is None or fill.between_markets else fill.spread), fill.contract
+
+
 def _marks(poll: Poll) -> dict[Contract, float]:
     return {contract: price for contract, price in poll.marks.items() if not isnan(price)}
 
@@ -193,28 +249,40 @@ def _marks(poll: Poll) -> dict[Contract, float]:
 def _account_interval(ledger: _Ledger, earlier: Poll, later: Poll, records: Records) -> None:
     ledger.rates.update({currency: balance.fx_rate for currency, balance in later.balances.items()})
     fills = sorted((f for f in records.fills if earlier.time < f.filled_at <= later.time), key=lambda f: f.filled_at)
-    ends = _end_prices(ledger, fills, _marks(later))
+    ends = _end_prices(ledger, fills, _marks(later), records.own_prices.get(later.time, {}))
     booked = _results(ledger, fills, ends, earlier, later, records)
     _book_balances(ledger, earlier, later, booked)
     for fill in fills:
-        ledger.held[fill.contract] = ledger.held.get(fill.contract, 0) + fill.quantity
-    ledger.held = {contract: quantity for contract, quantity in ledger.held.items() if quantity != 0}
-    ledger.price = {contract: ends[contract] for contract in ledger.held if contract in ends}
+        key = _holding(fill)
+        ledger.held[key] = ledger.held.get(key, 0) + fill.quantity
+    ledger.held = {key: quantity for key, quantity in ledger.held.items() if quantity != 0}
+    ledger.price = {contract: ends[contract] for _, contract in ledger.held if contract in ends}
 
 
-def _end_prices(ledger: _Ledger, fills: Sequence[BookedFill], marks: Mapping[Contract, float]) -> dict[Contract, float]:
+def _end_prices(
+    ledger: _Ledger,
+    fills: Sequence[BookedFill],
+    marks: Mapping[Contract, float],
+    own: Mapping[Contract, float],
+) -> dict[Contract, float]:
     """Price each contract ends the interval at: its mark, else its last fill, else its last known price.
 
-    What a contract that ends flat is valued at plays no part in its result.
+    One that a spread and an outright position hold against each other ends at our own price. What a contract that ends
+    flat is valued at plays no part in its result.
     """
-    ends = {contract: ledger.price[contract] for contract in ledger.held if contract in ledger.price}
+    ends = {contract: ledger.price[contract] for _, contract in ledger.held if contract in ledger.price}
     quantities = dict(ledger.held)
     for fill in fills:
         ends[fill.contract] = fill.price
-        quantities[fill.contract] = quantities.get(fill.contract, 0) + fill.quantity
-    for contract, quantity in quantities.items():
+        quantities[_holding(fill)] = quantities.get(_holding(fill), 0) + fill.quantity
+    net: dict[Contract, int] = defaultdict(int)
+    for (_, contract), quantity in quantities.items():
+        net[contract] += quantity
+    for (_, contract), quantity in quantities.items():
         if contract in marks:
             ends[contract] = marks[contract]
+        elif quantity != 0 and net[contract] == 0 and contract in own:
+            ends[contract] = own[contract]
         elif quantity != 0:
             ledger.unmarked.add(contract)
     return ends
@@ -238,17 +306,16 @@ def _results(
             return None
         gain = points * market.point_size
         booked[market.currency].append(gain)
-        ledger.instruments[contract.instrument].append(gain * ledger.rates[market.currency])
         return gain * ledger.rates[market.currency]
 
-    for contract, quantity in ledger.held.items():
+    for (spread, contract), quantity in ledger.held.items():
         if contract not in ends:
             ledger.unmarked.add(contract)
             continue
         before = ledger.price.get(contract, ends[contract])  # never priced before: its gain begins here
         gain = book(contract, quantity * (ends[contract] - before))
         if gain is not None:
-            ledger.attribute(contract.instrument, gain)
+            ledger.attribute(spread, contract.instrument, gain)
     moves = _moves_between(records.moves, earlier.time, later.time)
     pending = next(moves, None)
     for fill in fills:
@@ -257,9 +324,13 @@ def _results(
             pending = next(moves, None)
         gain = book(fill.contract, fill.quantity * (ends[fill.contract] - fill.price))
         if gain is not None and fill.strategy == ROLL_PSEUDO_STRATEGY:
-            ledger.attribute(fill.contract.instrument, gain)
+            ledger.attribute(_holding(fill)[0], fill.contract.instrument, gain)
         elif gain is not None:
+            ledger.instruments[fill.contract.instrument if fill.spread is None else fill.spread].append(gain)
             ledger.shares[fill.strategy].append(gain)
+        if fill.spread is not None and fill.between_markets:
+            leg = (fill.spread, fill.contract.instrument)
+            ledger.legs[leg] = ledger.legs.get(leg, 0) + fill.quantity
         _book_commission(ledger, fill, booked, records.markets[fill.contract.instrument])
     while pending is not None:
         _move(ledger, pending)

@@ -26,7 +26,7 @@ class RollSituation:
     """What there is to know of one instrument."""
 
     state: RollState
-    position: int  # contracts held in the priced contract, signed
+    position: int  # contracts held in the priced contract, or else units of a spread that starts from it; signed
     days_to_due: int  # calendar days
     business_days_to_due: int
     days_to_expiry: int  # of the priced contract, calendar days

@@ -29,7 +29,11 @@ def passive_roll_split(priced_position: int, trade: int) -> tuple[int, int]:
 def roll_state_split(state: RollState, priced_position: int, trade: int) -> tuple[int, int]:
     """(priced, forward) contracts of `trade` in this roll state; (0, 0) when the state lets nothing through.
 
-    Forced states let through only what reduces the priced contract.
+    Forced states let through only a trade against the priced position, whose part beyond zero opens in the forward
+    contract. A flat position counts as long: a sale is let through, a purchase is not.
+
+    >>> roll_state_split(RollState.FORCE, 2, -5), roll_state_split(RollState.FORCE, 2, 1)
+    ((-2, -3), (0, 0))
     """
     if state in (RollState.NO_ROLL, RollState.NO_OPEN):
         return trade, 0

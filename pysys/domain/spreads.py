@@ -1,7 +1,10 @@
 """Spread instruments: several contracts traded as one, in units.
 
 Within one market (calendar spreads, butterflies) the legs are contracts along the market's chain and are sent to the
-broker as one order. Between markets each leg is an order of its own in its market. Prices are sum(ratio x leg price).
+broker as one order. Between markets each leg is an order of its own in its market.
+
+The price of a spread is sum(ratio x leg price), in points of its first leg: a leg whose point is worth twice as much
+counts twice. So one point of the spread is worth the first leg's point, whatever moved.
 """
 
 import math
@@ -55,6 +58,15 @@ class Spread:
     def within_one_market(self) -> bool:
         return len(self.markets) == 1
 
+    def weights(self, point_sizes: Mapping[str, float]) -> tuple[float, ...]:
+        """What each leg's price counts for in the price of a unit. point_sizes: by market, one currency.
+
+        >>> Spread("NOTES", (SpreadLeg("US2", 4), SpreadLeg("US5", -1))).weights({"US2": 2000.0, "US5": 1000.0})
+        (4.0, -0.5)
+        """
+        first = point_sizes[self.legs[0].instrument]
+        return tuple(leg.ratio * (point_sizes[leg.instrument] / first) for leg in self.legs)
+
 
 def legs_from(spread: Spread, start: Contract, rolls: RollParameters) -> dict[Contract, int]:
     """Contracts of one unit of a spread within a market, when `start` is the market's priced contract."""
@@ -62,6 +74,18 @@ def legs_from(spread: Spread, start: Contract, rolls: RollParameters) -> dict[Co
     while len(chain) <= spread.legs[-1].chain:
         chain.append(rolls.next_held(chain[-1]))
     return {chain[leg.chain]: leg.ratio for leg in spread.legs}
+
+
+def legs_beside(spread: Spread, first: Contract, rolls: RollParameters) -> dict[Contract, int]:
+    """Contracts of one unit of a spread within a market, when `first` is the contract of its first leg."""
+    return legs_from(spread, _start_of(spread, first, rolls), rolls)
+
+
+def _start_of(spread: Spread, first: Contract, rolls: RollParameters) -> Contract:
+    start = first
+    for _ in range(spread.legs[0].chain):
+        start = previous_in_cycle(start, rolls.hold_cycle)
+    return start
 
 
 def units_held(spread: Spread, held: Mapping[Contract, int], rolls: RollParameters) -> dict[Contract, int]:
@@ -77,15 +101,36 @@ def units_held(spread: Spread, held: Mapping[Contract, int], rolls: RollParamete
         if odd or len(found) > len(held):
             odds = ", ".join(f"{quantity:+d} {contract.date}" for contract, quantity in sorted(held.items()))
             raise ValueError(f"{spread.code} holds {odds}: no whole number of spreads; trade the odd leg by hand")
-        start = nearest
-        for _ in range(spread.legs[0].chain):
-            start = previous_in_cycle(start, rolls.hold_cycle)
+        start = _start_of(spread, nearest, rolls)
         found[start] = units
         for contract, ratio in legs_from(spread, start, rolls).items():
             left[contract] = left.get(contract, 0) - units * ratio
             if left[contract] == 0:
                 del left[contract]
     return found
+
+
+def whole_units(spread: Spread, held: Mapping[Contract, int], rolls: Mapping[str, RollParameters]) -> int:
+    """Units of a spread that the contracts held for it make up.
+
+    Between markets only how many are held of each market counts, as the contracts roll with their markets. rolls: by
+    market. Raises ValueError when they are not whole units.
+
+    >>> notes = Spread("NOTES", (SpreadLeg("US2", 4), SpreadLeg("US5", -1)))
+    >>> whole_units(notes, {Contract("US2", "20240300"): -8, Contract("US5", "20240600"): 2}, {})
+    -2
+    """
+    if spread.within_one_market:
+        return sum(units_held(spread, held, rolls[spread.markets[0]]).values())
+    totals = dict.fromkeys(spread.markets, 0)
+    for contract, quantity in held.items():
+        totals[contract.instrument] = totals.get(contract.instrument, 0) + quantity
+    units = totals[spread.legs[0].instrument] // spread.legs[0].ratio
+    wanted = {leg.instrument: units * leg.ratio for leg in spread.legs}
+    if totals != wanted:
+        odds = ", ".join(f"{quantity:+d} {market}" for market, quantity in totals.items())
+        raise ValueError(f"{spread.code} holds {odds}: no whole number of spreads; trade the odd leg by hand")
+    return units
 
 
 def combined(*parts: tuple[Mapping[Contract, int], int]) -> tuple[OrderLeg, ...]:
@@ -106,14 +151,20 @@ def units_filled(children: Sequence[ContractOrder]) -> int:
     return sum(_whole_units(wanted, filled) for wanted, filled in _leg_totals(children))
 
 
-def unit_price(children: Sequence[ContractOrder]) -> float | None:
-    """Average price of one unit of a spread, from its legs' average prices; None until every leg has one."""
-    legs = [leg for child in children for leg in child.legs]
+def unit_price(children: Sequence[ContractOrder], point_sizes: Mapping[str, float]) -> float | None:
+    """Average price of one unit of a spread, from its legs' average prices; None until every leg has one.
+
+    point_sizes: of each market; the price is in points of the first leg's.
+    """
+    ordered = sorted(children, key=lambda child: child.id)
+    legs = [leg for child in ordered for leg in child.legs]
     units = sum(lowest_terms(wanted)[1] for wanted, _ in _leg_totals(children))
-    prices = [leg.filled_price for leg in legs]
-    if units == 0 or any(price is None for price in prices):
+    if units == 0 or any(leg.filled_price is None for leg in legs):
         return None
-    return sum(leg.trade * price for leg, price in zip(legs, prices, strict=True) if price is not None) / units
+    first = point_sizes[ordered[0].instrument]
+    weights = [leg.trade * (point_sizes[leg.contract.instrument] / first) for leg in legs]
+    prices = [leg.filled_price for leg in legs if leg.filled_price is not None]
+    return sum(weight * price for weight, price in zip(weights, prices, strict=True)) / units
 
 
 def _leg_totals(children: Sequence[ContractOrder]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -3,6 +3,7 @@
 from pysys.config import Config
 from pysys.domain.orders import InstrumentOrderType
 
+PANIC_ALGO = "panic"
 _BY_ORDER_TYPE = {
     InstrumentOrderType.MARKET: "market",
     InstrumentOrderType.LIMIT: "limit",
@@ -16,7 +17,7 @@ def algo_for(config: Config, order_type: InstrumentOrderType, instrument: str, p
     else. With little time left the patient algos send market orders by themselves.
     """
     if order_type is InstrumentOrderType.PANIC:
-        return "panic"
+        return PANIC_ALGO
     if preset:
         return preset
     return config.algo_overrides.get(instrument, _BY_ORDER_TYPE.get(order_type, config.default_algo))

@@ -7,15 +7,30 @@ from datetime import datetime, timedelta
 
 from pysys.broker.port import Quote
 from pysys.desk import Desk
+from pysys.domain.contracts import Contract
 from pysys.domain.order_states import OrderEvent, apply_to_order
-from pysys.domain.orders import BrokerOrder, ContractOrder, OrderLeg, OrderStatus, lowest_terms
+from pysys.domain.orders import (
+    BrokerOrder,
+    ContractOrder,
+    InstrumentOrderType,
+    OrderLeg,
+    OrderStatus,
+    lowest_terms,
+)
+from pysys.domain.roll_debts import ENTERS, LEAVES, uneven
+from pysys.domain.spreads import units_filled
+from pysys.execution.algo_base import Decline, OrderMarket, Wanted, market_of, within_parent_limit
+from pysys.execution.algo_choice import PANIC_ALGO
 from pysys.execution.algos import algo_named
-from pysys.execution.algos.base import Decline, OrderMarket, Wanted, market_of, within_parent_limit
+from pysys.execution.allowances import allowance
+from pysys.execution.completion import end_what_hung_on
 from pysys.execution.not_sent import NEEDS_OPERATOR, Attempts, Declined, NotSent, Retries
-from pysys.execution.sending import allowance, held_up, submit, write_if_allowed
+from pysys.execution.quotes import fresh_quote
+from pysys.execution.sending import held_up, submit, write_if_allowed
 from pysys.execution.sizing import Allowance, Sizes, cut_to_liquidity, one_lot, passive_depths
 
 SHORT_OF_TIME = timedelta(minutes=30)
+AT_ONCE = "market"  # algo for a leg without which the others are no spread: it has no limit of its own
 
 log = logging.getLogger(__name__)
 
@@ -31,23 +46,58 @@ def workable(orders: Iterable[ContractOrder], open_orders: Iterable[BrokerOrder]
     """Contract orders a new broker order may be made for.
 
     One broker order at a time for each contract order, and nothing new while its predecessor's fate is unknown. In one
-    instrument roll orders go first, and within a family the order that closes before the one that opens.
+    instrument panic orders go first, then roll orders, and within a family the order that closes before the one that
+    opens; a roll in legs leaves and enters by turns.
     """
-    waiting = [order for order in orders if not order.is_filled]
+    stack = list(orders)
+    waiting = [order for order in stack if not order.is_filled]
     busy = {order.parent_id for order in open_orders}
     busy_instruments = {order.instrument: order.parent_id for order in open_orders}
-    rolling = {order.instrument for order in waiting if order.roll_order}
+    panicking = {order.instrument for order in waiting if is_panic(order)}
+    rolling = {order.instrument for order in waiting if order.roll_order} - panicking
     first_of_family: dict[int, int] = {}
     for order in waiting:
         first_of_family[order.parent_id] = min(first_of_family.get(order.parent_id, order.sequence), order.sequence)
+    first_of_family |= _entering_next(stack)
     return [
         order
         for order in waiting
         if order.id not in busy
         and busy_instruments.get(order.instrument, order.id) == order.id
+        and (is_panic(order) or order.instrument not in panicking)
         and (order.roll_order or order.instrument not in rolling)
         and order.sequence == first_of_family[order.parent_id]
     ]
+
+
+def _entering_next(orders: Iterable[ContractOrder]) -> dict[int, int]:
+    """Rolls that have left more than they have entered, by parent, and the sequence whose turn it therefore is."""
+    left: dict[int, int] = {}
+    entering: dict[int, ContractOrder] = {}
+    for order in orders:
+        if order.roll_order and order.sequence == LEAVES and not uneven(order):
+            left[order.parent_id] = abs(units_filled([order]))
+        elif order.roll_order and order.sequence == ENTERS:
+            entering[order.parent_id] = order
+    return {
+        family: ENTERS
+        for family, order in entering.items()
+        if uneven(order) or left.get(family, 0) > abs(units_filled([order]))
+    }
+
+
+def in_the_way(orders: Iterable[ContractOrder], open_orders: Iterable[BrokerOrder]) -> list[tuple[BrokerOrder, int]]:
+    """Broker orders that a panic order of their instrument waits for, each with the id of that contract order."""
+    panics = {order.instrument: order.id for order in orders if is_panic(order) and not order.is_filled}
+    return [
+        (working, panics[working.instrument])
+        for working in open_orders
+        if working.instrument in panics and working.algo_used != PANIC_ALGO
+    ]
+
+
+def is_panic(order: ContractOrder) -> bool:
+    return order.order_type is InstrumentOrderType.PANIC
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +151,9 @@ def create_broker_orders(
             reasons[case.parent.id] = outcome
             continue
         memory.sent(case.parent.id)
+        if len(outcome.legs) < len(case.parent.legs):
+            alone = f"filled {_done(case.parent)}; the missing leg is sent by itself"
+            reasons[case.parent.id] = Declined(NotSent.UNBALANCED, alone)
         submit(desk, outcome)
         sent += 1
     _note(desk, [order for order in waiting if order.id in reasons], reasons, memory, now)
@@ -122,7 +175,7 @@ def _look_up(
     with desk.store.read() as unit:
         attempts = unit.orders.attempts_without_fill([order.id for order in candidates])
         for parent in candidates:
-            why = held_up(unit, parent, now, me=unit.author.written_by)
+            why = held_up(unit, parent)
             if why is None and parent.id in attempts:
                 why = Attempts(*attempts[parent.id]).verdict(now)
             market = open_markets[parent.instrument]
@@ -130,46 +183,48 @@ def _look_up(
                 refused[parent.id] = Declined(NotSent.CLOSED) if why is None else why
                 continue
             tick = unit.markets.instrument(parent.instrument).tick_size
-            cases.append(_Case(parent, min(market.closes, stops), tick, allowance(unit, parent, now)))
+            cases.append(_Case(parent, min(market.closes, stops), tick, allowance(unit, desk.config, parent, now)))
     return cases, refused
 
 
 def _prepare(desk: Desk, case: _Case, now: datetime) -> BrokerOrder | Declined:
     """The broker order an algo wants, cut to what limits and the book allow."""
     parent = case.parent
-    algo = algo_named(parent.algo_to_use)
-    remaining = tuple(leg.remaining for leg in parent.legs)
-    if 0 in remaining:
-        done = ", ".join(f"{leg.fill:+d} of {leg.trade:+d} {leg.contract.date}" for leg in parent.legs)
-        return Declined(NotSent.UNBALANCED, f"filled {done}; trade the missing legs by hand")
-    sizes = case.allowed.cut(remaining)
+    if parent.is_overfilled:
+        return Declined(NotSent.OVERFILLED, _done(parent))
+    lacking = dict(sorted(uneven(parent).items())[:1])
+    wanted = lacking if lacking else {leg.contract: leg.remaining for leg in parent.legs}
+    limit = None if lacking else parent.limit_price  # of the legs together
+    name = parent.algo_to_use if limit == parent.limit_price else AT_ONCE
+    algo = algo_named(name)
+    sizes = case.allowed.cut(tuple(wanted.values()))
     if isinstance(sizes, Declined):
         return sizes
-    quotes = [desk.broker.quote(leg.contract) for leg in parent.legs]
+    quotes = [fresh_quote(desk, contract) for contract in wanted]
     full = tuple(quote for quote in quotes if quote is not None)
     market: OrderMarket | None = None
     if len(full) == len(quotes):
         market = market_of(sizes, full, case.tick_size, short_of_time=case.ends - now < SHORT_OF_TIME)
     elif not algo.unrestricted:
         return Declined(NotSent.NO_QUOTE)
-    if not algo.unrestricted:
+    if algo.cut_to_liquidity:
         sizes = cut_to_liquidity(sizes, passive_depths(sizes, full))
         if 0 in sizes:
-            return Declined(NotSent.NO_LIQUIDITY, _displayed(parent, full))
+            return Declined(NotSent.NO_LIQUIDITY, _displayed(wanted, full))
     if not algo.whole_order:
         sizes = one_lot(sizes)
-    decision = algo.first(Wanted(min(abs(quantity) for quantity in sizes), parent.limit_price), market)
+    decision = algo.first(Wanted(min(abs(quantity) for quantity in sizes), limit), market)
     if isinstance(decision, Decline):
         return Declined(NotSent.ALGO_DECLINED, decision.reason)
-    send = within_parent_limit(decision, market, parent.limit_price, _direction(sizes))
+    send = within_parent_limit(decision, market, limit, _direction(sizes))
     return BrokerOrder(
         order_ref="",
         parent_id=parent.id,
         strategy=parent.strategy,
         instrument=parent.instrument,
-        legs=tuple(OrderLeg(leg.contract, quantity) for leg, quantity in zip(parent.legs, sizes, strict=True)),
+        legs=tuple(OrderLeg(contract, quantity) for contract, quantity in zip(wanted, sizes, strict=True)),
         order_type=send.order_type.value,
-        algo_used=parent.algo_to_use,
+        algo_used=name,
         broker=desk.broker.name,
         created_at=now,
         limit_price=send.limit_price,
@@ -177,7 +232,7 @@ def _prepare(desk: Desk, case: _Case, now: datetime) -> BrokerOrder | Declined:
         mid_price=None if market is None else market.mid,
         offside_price=None if market is None else float(market.offside),
         roll_order=parent.roll_order,
-        algo_state={} if parent.limit_price is None else {"parent_limit": str(parent.limit_price)},
+        algo_state={} if limit is None else {"parent_limit": str(limit)},
     )
 
 
@@ -185,9 +240,13 @@ def _direction(sizes: Sizes) -> int:
     return 1 if lowest_terms(sizes)[1] > 0 else -1
 
 
-def _displayed(parent: ContractOrder, quotes: Sequence[Quote]) -> str:
+def _done(parent: ContractOrder) -> str:
+    return ", ".join(f"{leg.fill:+d} of {leg.trade:+d} {leg.contract.date}" for leg in parent.legs)
+
+
+def _displayed(contracts: Iterable[Contract], quotes: Sequence[Quote]) -> str:
     return ", ".join(
-        f"{leg.contract.date} {quote.bid_size}/{quote.ask_size}" for leg, quote in zip(parent.legs, quotes, strict=True)
+        f"{contract.date} {quote.bid_size}/{quote.ask_size}" for contract, quote in zip(contracts, quotes, strict=True)
     )
 
 
@@ -203,7 +262,8 @@ def _note(
     alerts: list[tuple[ContractOrder, str]] = []
     for order in orders:
         reason = reasons[order.id]
-        hopeless = reason.reason in (NotSent.GIVEN_UP, NotSent.UNBALANCED)
+        hopeless = reason.reason in (NotSent.GIVEN_UP, NotSent.UNBALANCED, NotSent.OVERFILLED)
+        hopeless |= order.roll_order and reason.reason is NotSent.OVERRIDE  # its contract expires all the same
         text = str(reason)
         if memory.declined(order.id, reason, now) or hopeless:
             text = f"{NEEDS_OPERATOR}: {text}"
@@ -219,6 +279,7 @@ def _note(
         for order_id in given_up_now:
             failed = apply_to_order(OrderStatus.OPEN, OrderEvent.GIVEN_UP)
             unit.orders.end_contract_order(order_id, failed, now, notes.get(order_id, ""))
+            end_what_hung_on(unit, order_id, failed, now, f"contract order {order_id}: {reasons[order_id]}")
         unit.commit()
     for order, text in alerts:
         log.critical(

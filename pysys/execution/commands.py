@@ -148,7 +148,7 @@ def _carry_out_here(desk: Desk) -> bool:
 
 def _handler(desk: Desk, lease: TradingLease) -> StackHandler:
     now = desk.clock.now()
-    return StackHandler(wired(desk, lease), now + timedelta(days=1))
+    return StackHandler(wired(desk, lease), now + timedelta(days=1), lease)
 
 
 def _carry_out(handler: StackHandler, command: Command) -> None:

@@ -14,8 +14,7 @@ from pysys.desk import Desk
 from pysys.domain.errors import NotAllowedNow
 from pysys.domain.process_rules import ProcessStatus, Window
 from pysys.execution.stack_handler import run_stack_handler
-from pysys.execution.stack_methods import PROCESS
-from pysys.execution.stack_result import StackHandlerResult
+from pysys.execution.stack_result import PROCESS, StackHandlerResult
 
 
 def run_engine(

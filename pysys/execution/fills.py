@@ -8,35 +8,34 @@ from datetime import datetime, timedelta
 from pysys.desk import Desk
 from pysys.domain.order_states import BrokerEvent, apply_to_broker_order
 from pysys.domain.orders import (
+    BrokerIds,
     BrokerOrder,
     ContractOrder,
     Fill,
     InstrumentOrder,
+    InstrumentOrderType,
     OrderLeg,
     average_price,
     spread_price,
 )
+from pysys.domain.roll_debts import roll_debt, told
 from pysys.domain.spreads import unit_price, units_filled
 from pysys.store.unit import Store, UnitOfWork
 
 UNMATCHED = "unmatched"  # strategy of fills that belong to no order of ours: expiry, or trades made elsewhere
 FILLS_AGAIN = timedelta(days=1)  # how far back executions are asked for again; hearing one twice changes nothing
 FEES_AGAIN = timedelta(days=7)  # how long a commission is waited for: brokers forget executions after that
+CLOCKS_APART = timedelta(minutes=5)  # an execution that much older than its order is of another one
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class Landed:
-    """What came of fills: the new ones, and what a person should know."""
+    """What came of fills: the new ones, and what a person should know, which is kept beside them."""
 
     new: list[Fill] = field(default_factory=list)
     alerts: list[str] = field(default_factory=list)
-
-    def report(self) -> None:
-        """Log the alerts. Called when the transaction is committed."""
-        for alert in self.alerts:
-            log.critical("%s", alert)
 
 
 def pull_fills(desk: Desk, now: datetime) -> int:
@@ -46,20 +45,20 @@ def pull_fills(desk: Desk, now: datetime) -> int:
     week without a commission, whichever is earliest: so orders long in the history still get theirs.
     """
     with desk.store.read() as unit:
-        since = ask_since(unit, now)
+        since = ask_since(unit, now, desk.broker.name)
     return len(record_fills(desk.store, desk.broker.fills_since(since), now))
 
 
-def ask_since(unit: UnitOfWork, now: datetime) -> datetime | None:
-    """The moment from which executions may hold something new; None for all of them."""
-    last = unit.positions.last_fill_time()
+def ask_since(unit: UnitOfWork, now: datetime, broker: str) -> datetime | None:
+    """The moment from which the executions of a broker may hold something new; None for all of them."""
+    last = unit.positions.last_fill_time(broker)
     if last is None:
         return None
     moments = [last - FILLS_AGAIN]
-    feeless = unit.positions.oldest_fill_without_commission(now - FEES_AGAIN)
+    feeless = unit.positions.oldest_fill_without_commission(broker, now - FEES_AGAIN)
     if feeless is not None:
         moments.append(feeless)
-    working = unit.orders.oldest_active_broker_order()
+    working = unit.orders.oldest_active_broker_order(broker)
     if working is not None:
         moments.append(working)
     return min(moments)
@@ -89,19 +88,42 @@ def record_fills(
     with store.write() as unit:
         landed = land_fills(unit, news, now)
         unit.commit()
-    landed.report()
+    if landed.alerts:
+        tell_of_alerts(store, now)
     return landed.new
 
 
-def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime) -> Landed:
-    """Land each fill in this transaction, with the orders and positions it changes."""
+def tell_of_alerts(store: Store, now: datetime) -> int:
+    """Log what a person should know of fills and has not been told, also by a process that died; how many alerts.
+
+    They are noted as told only afterwards: dying in between, one is told twice and none never.
+    """
+    with store.read() as unit:
+        alerts = unit.positions.untold_alerts()
+    if not alerts:
+        return 0
+    for alert in alerts.values():
+        log.critical("%s", alert)
+    with store.write() as unit:
+        unit.positions.told_alerts(list(alerts), now)
+        unit.commit()
+    return len(alerts)
+
+
+def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime, *, by_hand: bool = False) -> Landed:
+    """Land each fill in this transaction, with the orders and positions it changes.
+
+    A fill is of the order with its reference, or else with its permanent id. One that cannot be, though it has the
+    reference, moves the contract position alone, and a person is told. by_hand: a person says which order it is of.
+    """
     landed = Landed()
-    orders: dict[str, BrokerOrder | None] = {}
+    orders: dict[int, BrokerOrder] = {}
     for heard in fills:
-        if heard.order_ref not in orders:
-            orders[heard.order_ref] = unit.orders.broker_order_by_ref(heard.order_ref)
-        order = orders[heard.order_ref]
-        touched = False
+        order = _order_of(unit, heard)
+        order = None if order is None else orders.get(order.id, order)
+        foreign = "" if order is None or by_hand else _not_of(unit, order, heard)
+        order = None if foreign else order
+        touched: int | None = None  # the last fill that was new
         for fill in _facts(unit, heard):
             fill_id = unit.positions.append_fill_once(
                 fill,
@@ -111,17 +133,36 @@ def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime) -> Landed
             )
             if fill_id is None:
                 continue
-            touched = True
+            touched = fill_id
             landed.new.append(fill)
             _move(unit, order, fill, fill_id)
-        if order is None:
-            if touched:
-                landed.alerts.append(_unknown_order(heard))
-            continue
-        orders[heard.order_ref] = after = _update_broker_order(unit, order)
-        if touched:
-            landed.alerts += _overfills(after, heard)
+        alerts = [_unknown_order(heard, foreign)] if order is None else []
+        if order is not None:
+            orders[order.id] = after = _update_broker_order(unit, order, heard.ids)
+            alerts = [] if by_hand else _overfills(after, heard)
+        if touched is not None and alerts:
+            landed.alerts += alerts
+            unit.positions.put_alert(touched, "\n".join(alerts))
     return landed
+
+
+def _order_of(unit: UnitOfWork, heard: Fill) -> BrokerOrder | None:
+    order = unit.orders.broker_order_by_ref(heard.order_ref)
+    if order is not None:
+        return order
+    return unit.orders.broker_order_by_permanent_id(heard.broker, heard.ids.permanent_id)
+
+
+def _not_of(unit: UnitOfWork, order: BrokerOrder, heard: Fill) -> str:
+    """Why an execution cannot be of this order, which has its reference; blank when it can."""
+    if heard.contract not in {leg.contract for leg in order.legs}:
+        return f"order {order.order_ref} does not trade {heard.contract}"
+    earlier = heard.corrects if heard.reverses is None else heard.reverses
+    original = None if earlier is None else unit.positions.execution(heard.broker, earlier)
+    filled_at = heard.filled_at if original is None else original.filled_at
+    if filled_at < order.created_at - CLOCKS_APART:
+        return f"order {order.order_ref} was written later, at {order.created_at:%Y-%m-%d %H:%M:%S}"
+    return ""
 
 
 def _facts(unit: UnitOfWork, heard: Fill) -> list[Fill]:
@@ -165,25 +206,58 @@ def _move(unit: UnitOfWork, order: BrokerOrder | None, fill: Fill, fill_id: int)
         return
     before = unit.orders.contract_order(order.parent_id)
     after = _fill_contract_order(unit, before, fill)
-    if before.roll_order or after.legs == before.legs:
+    if after.legs == before.legs:
         return
     family = unit.orders.instrument_order(before.parent_id)
+    if before.roll_order:
+        _settle_roll(unit, family, fill.filled_at)
+        return
     siblings = [] if before.instrument == family.instrument else unit.orders.children([family.id])[family.id]
     others = [child for child in siblings if child.id != before.id]
     units = family_units(family, [*others, after]) - family_units(family, [*others, before])
     if units == 0:
         return
-    single = len(after.legs) == 1 and not others
-    price = fill.price if single else unit_price([*others, after])
-    unit.orders.fill_instrument_order(
-        family.id,
-        family.fill + units,
-        blended(family.fill, family.filled_price, units, price) if single else price,
-        fill.filled_at,
-    )
+    single = after.instrument == family.instrument or (len(after.legs) == 1 and not others)
+    price = fill.price if single else _price_of_step(unit, family, [*others, after], units)
+    average = blended(family.fill, family.filled_price, units, price)
+    unit.orders.fill_instrument_order(family.id, family.fill + units, average, fill.filled_at)
+    if family.fill + units == family.trade:
+        unit.orders.complete_late_family(family.id)
     unit.positions.move_strategy(
         family.strategy, family.instrument, units, at=fill.filled_at, price=price, fill_id=fill_id, reason=reason
     )
+
+
+def _price_of_step(
+    unit: UnitOfWork, family: InstrumentOrder, children: Sequence[ContractOrder], units: int
+) -> float | None:
+    """Price of the units by which a spread's fills grew: what all of them came to, less what was booked for it before.
+
+    The averages of its legs tell only the former.
+    """
+    total = family_units(family, children)
+    price = unit_price(children, _point_sizes(unit, children)) if total else 0.0
+    booked = unit.positions.booked_for(family)
+    return price if price is None or booked is None else (total * price - booked) / units
+
+
+def _settle_roll(unit: UnitOfWork, family: InstrumentOrder, at: datetime) -> None:
+    """A late fill, or one taken back, may leave a roll that has ended between two contracts: it is opened again.
+
+    Or it has made it whole.
+    """
+    if family.order_type is not InstrumentOrderType.ZERO_ROLL:
+        return
+    children = unit.orders.children([family.id])[family.id]
+    owed = roll_debt(children)
+    if owed:
+        unit.orders.reopen_family(family.id, f"{told(owed)} is owed after a late fill")
+    elif all(child.is_filled for child in children):
+        unit.orders.complete_late_family(family.id)
+
+
+def _point_sizes(unit: UnitOfWork, children: Sequence[ContractOrder]) -> dict[str, float]:
+    return {code: unit.markets.instrument(code).point_size for code in {child.instrument for child in children}}
 
 
 def _fill_contract_order(unit: UnitOfWork, order: ContractOrder, fill: Fill) -> ContractOrder:
@@ -203,7 +277,7 @@ def _fill_contract_order(unit: UnitOfWork, order: ContractOrder, fill: Fill) -> 
     return filled
 
 
-def _update_broker_order(unit: UnitOfWork, order: BrokerOrder) -> BrokerOrder:
+def _update_broker_order(unit: UnitOfWork, order: BrokerOrder, told: BrokerIds) -> BrokerOrder:
     """Set legs, average price, commission and state of a broker order from its fills; the order as it is now.
 
     One that is filled whole is settled, whatever the broker says of its status.
@@ -218,7 +292,10 @@ def _update_broker_order(unit: UnitOfWork, order: BrokerOrder) -> BrokerOrder:
         now = replace(leg, fill=sum(row.quantity for row in own), filled_price=price)
         if now != leg:
             changed[number] = now
-    after = replace(order, legs=tuple(changed.get(number, leg) for number, leg in enumerate(order.legs)))
+    legs = tuple(changed.get(number, leg) for number, leg in enumerate(order.legs))
+    after = replace(order, legs=legs, ids=order.ids.with_news(told))
+    if after.ids != order.ids:
+        unit.orders.update_broker_order(order.id, ids=after.ids)
     event = BrokerEvent.FILLED if after.is_filled else BrokerEvent.BUSTED if order.is_filled else None
     if event is not None:
         after = replace(after, status=apply_to_broker_order(order.status, event))
@@ -232,14 +309,17 @@ def _update_broker_order(unit: UnitOfWork, order: BrokerOrder) -> BrokerOrder:
         at=max(row.filled_at for row in rows),
         active=not after.is_filled,
     )
+    if after.is_filled:
+        unit.claims.release_settled(order.parent_id)
     return after
 
 
 def family_units(family: InstrumentOrder, children: Sequence[ContractOrder]) -> int:
     """Contracts of an instrument order that its contract orders have filled.
 
-    Children of one leg in the instrument itself add up. A spread, within a market or between markets, is filled as far
-    as its least filled leg, in whole units: what one leg has more than the others is not yet a spread.
+    Whatever is filled in the instrument itself adds up, in however many contracts and legs. A spread instrument, within
+    a market or between markets, is filled as far as its least filled leg, in whole units: what one leg has more than
+    the others is not yet a spread.
 
     >>> from datetime import UTC, datetime
     >>> from pysys.domain.contracts import Contract
@@ -251,7 +331,7 @@ def family_units(family: InstrumentOrder, children: Sequence[ContractOrder]) -> 
     -1
     """
     legs = [leg for child in children for leg in child.legs]
-    if all(child.instrument == family.instrument and len(child.legs) == 1 for child in children):
+    if all(child.instrument == family.instrument for child in children):
         return sum(leg.fill for leg in legs)
     if family.trade == 0:
         return 0
@@ -280,19 +360,18 @@ def price_of(legs: Iterable[OrderLeg]) -> float | None:
     return spread_price(tuple(leg.trade for leg in filled), tuple(float(p) for p in prices if p is not None))
 
 
-def _unknown_order(fill: Fill) -> str:
+def _unknown_order(fill: Fill, foreign: str) -> str:
+    why = f"{fill.order_ref!r}: {foreign}" if foreign else f"{fill.order_ref!r}"
     return (
         f"execution {fill.execution_id} of {fill.quantity:+d} {fill.contract} belongs to no order of ours "
-        f"({fill.order_ref!r}): the contract position moved, no strategy's did. Balance it by hand."
+        f"({why}): the contract position moved, no strategy's did. Balance it by hand."
     )
 
 
 def _overfills(order: BrokerOrder, fill: Fill) -> list[str]:
-    """What is wrong with an order after a new fill of it: more than was ordered, or in another contract."""
-    if fill.contract not in {leg.contract for leg in order.legs}:
-        return [f"execution {fill.execution_id} of order {order.order_ref} is in {fill.contract}, not one of its legs"]
+    """What is wrong with an order after a new fill of it: more than was ordered, or the other way."""
     return [
         f"order {order.order_ref} is filled {leg.fill:+d} of {leg.trade:+d} in {leg.contract}: more than was ordered"
         for leg in order.legs
-        if leg.contract == fill.contract and (abs(leg.fill) > abs(leg.trade) or leg.fill * leg.trade < 0)
+        if leg.contract == fill.contract and leg.is_overfilled
     ]

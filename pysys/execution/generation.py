@@ -2,20 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
-from pysys.broker.port import BrokerUnavailable
+from pysys.config import Config
 from pysys.desk import Desk
 from pysys.domain.errors import ConfigError, NeedsOperator
 from pysys.domain.orders import InstrumentOrder, InstrumentOrderType, OrderStatus
-from pysys.domain.restraints import restrain
 from pysys.domain.targets import BufferedTarget, Generator, SpreadTarget, Target, Wish
 from pysys.execution.generators import generator_for
-from pysys.execution.restraining import LIMIT_NOTE, Key, Snapshot, reducing_order, take_snapshot
-from pysys.execution.spread_book import markets_of_instrument
+from pysys.execution.restraining import LIMIT_NOTE, Key, reducing_order, take_snapshot
+from pysys.execution.staleness import Closes, InputTimes, closed_sessions, stale_because
 from pysys.execution.targets import configured_strategies
 from pysys.store.targets import BacktestRun
 from pysys.store.unit import UnitOfWork
@@ -78,27 +77,17 @@ def generate_orders(desk: Desk, strategies: Sequence[str] | None = None) -> Orde
     with desk.store.read() as unit:
         latest = {strategy: unit.targets.latest_backtest(strategy) for strategy in methods}
         instruments = sorted({code for run in latest.values() if run is not None for code in run.universe})
-    closes = {code: _closed_sessions(desk, code, now) for code in instruments}
+    closes = closed_sessions(desk, instruments, now)
     with desk.store.write() as unit:
         for strategy in methods:
             _withdraw_waiting(unit, strategy, now)
-        round_ = _Round(unit, take_snapshot(unit, desk.config), now)
+        round_ = _Round(unit, desk.config, now)
         for strategy, run in latest.items():
             if run is not None:
                 round_.decide(run, generators[strategy], closes)
         round_.keep_limits()
         unit.commit()
     return OrdersResult(tuple(round_.decisions), tuple(name for name, run in latest.items() if run is None))
-
-
-def _closed_sessions(desk: Desk, instrument: str, now: datetime) -> list[datetime]:
-    """Closes of the sessions of the last ten days, of a spread those of its first market; empty when unknown."""
-    market = markets_of_instrument(desk.config, instrument)[0]
-    try:
-        sessions = desk.broker.sessions(market, now - timedelta(days=10), now)
-    except BrokerUnavailable:
-        return []
-    return [session.closes for session in sessions if session.closes <= now]
 
 
 def _withdraw_waiting(unit: UnitOfWork, strategy: str, now: datetime) -> None:
@@ -112,12 +101,13 @@ def _withdraw_waiting(unit: UnitOfWork, strategy: str, now: datetime) -> None:
 class _Round:
     """One run of the generator inside its transaction. What was ordered counts for what is decided next."""
 
-    def __init__(self, unit: UnitOfWork, snapshot: Snapshot, now: datetime) -> None:
-        self.unit, self.snapshot, self.now = unit, snapshot, now
-        self.effective = snapshot.effective()
+    def __init__(self, unit: UnitOfWork, config: Config, now: datetime) -> None:
+        self.unit, self.now = unit, now
+        self.snapshot, self.input_times = take_snapshot(unit, config), InputTimes(unit, config)
+        self.effective = self.snapshot.effective()
         self.decisions: list[Decision] = []
 
-    def decide(self, run: BacktestRun, generator: Generator, closes: Mapping[str, Sequence[datetime]]) -> None:
+    def decide(self, run: BacktestRun, generator: Generator, closes: Closes) -> None:
         """Order what the targets of one strategy ask for."""
         targets = {target.instrument: target for target in self.unit.targets.targets_of(run.id)}
         own = {code: held for (strategy, code), held in self.effective.items() if strategy == run.strategy}
@@ -129,7 +119,8 @@ class _Round:
             if target is None:
                 self._keep(key, known=instrument in run.universe)
                 continue
-            stale = stale_because(target, run, closes.get(instrument, ()))
+            inputs = self.input_times.of(*key, backtest=run.time, price=target.reference_time)
+            stale = stale_because(inputs, closes.get(instrument))
             for wish in wishes.get(instrument, ()):
                 self._order(key, target, wish, stale)
 
@@ -140,8 +131,7 @@ class _Round:
 
     def _order(self, key: Key, target: Target, wish: Wish, stale: str) -> None:
         position = self.effective.get(key, 0)
-        others = sum(held for other, held in self.effective.items() if other[1] == key[1] and other != key)
-        trade, note = restrain(wish.trade, position, others, self.snapshot.restraints(key, stale))
+        trade, note = self.snapshot.restrain(key, wish.trade, self.effective, stale)
         self.decisions.append(replace(self._decision(key, target, trade, note), terms=wish.terms))
         if trade == 0:
             return
@@ -160,6 +150,10 @@ class _Round:
                 self.decisions[known[0]] = replace(before, trade=trade, note=note)
             else:
                 self.decisions.append(self._decision(key, None, trade, LIMIT_NOTE))
+        for key in self.snapshot.kept_beyond(self.effective):
+            self.decisions.append(self._decision(key, None, 0, "beyond its limit, and no trading is allowed: left so"))
+        for strategy, instrument in self.snapshot.lapsed_waivers(self.effective):
+            self.unit.restrictions.waive_limit(strategy, instrument, None)
 
     def _decision(self, key: Key, target: Target | None, trade: int, note: str) -> Decision:
         position, unfilled = self.snapshot.positions.get(key, 0), self.snapshot.unfilled.get(key, 0)
@@ -175,15 +169,6 @@ def _check_wishes(strategy: str, wishes: Mapping[str, Sequence[Wish]], targets: 
             f"run_strategy_order_generator.{strategy}.object: it asks to trade {', '.join(strangers)}, which the "
             "strategy has no optimal position for."
         )
-
-
-def stale_because(target: Target, run: BacktestRun, closes: Sequence[datetime]) -> str:
-    """Why a target is too old to open a position on: more than one session has closed since; else blank."""
-    if sum(close > run.time for close in closes) > 1:
-        return f"backtest of {run.time:%Y-%m-%d %H:%M} is older than one session"
-    if target.reference_time is not None and sum(close > target.reference_time for close in closes) > 1:
-        return f"price of {target.reference_time:%Y-%m-%d %H:%M} is older than one session"
-    return ""
 
 
 def _order_for(target: Target, wish: Wish, trade: int, note: str, now: datetime) -> InstrumentOrder:

@@ -22,14 +22,20 @@ class WrongAccount(ConfigError):
 def require_account(desk: Desk) -> str:
     """The account that will be traded. Raises WrongAccount when it is not the one meant, or paper is live.
 
-    The database remembers what it is for: a rehearsal trades on paper only, and an account once polled stays the one.
+    The database remembers what it is for: a rehearsal trades on paper only, and the account of the first connection
+    stays the one.
     """
     with desk.store.read() as unit:
         remembered = unit.runs.environment()
     wrong = account_mismatch(desk.config, remembered, desk.broker)
     if wrong is not None:
         raise WrongAccount(wrong)
-    return desk.broker.account
+    account = desk.broker.account
+    if remembered is not None and remembered.account is None:
+        with desk.store.write() as unit:
+            unit.runs.pin_account(account)
+            unit.commit()
+    return account
 
 
 def account_mismatch(config: Config, remembered: Environment | None, broker: Broker) -> str | None:

@@ -99,7 +99,12 @@ def set_override(
     refuse(kind == "factor" and not strategy and not instrument and factor > 1, "A factor is 0 to 1.")
     override = Override(kind, factor)
     unit.restrictions.set_override(strategy, instrument, override, at=request.now, who=request.who, why=request.why)
-    return f"Override of {_scope(strategy, instrument)} is {override}. Orders already on the stacks are not changed."
+    held = (
+        "What is at the broker works on."
+        if override.kind == "factor" and override.factor > 0
+        else "Orders already on the stacks are held to it; what is at the broker works on."
+    )
+    return f"Override of {_scope(strategy, instrument)} is {override}. {held}"
 
 
 def remove_override(unit: UnitOfWork, request: Request, strategy: str = "", instrument: str = "") -> str:

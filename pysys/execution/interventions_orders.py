@@ -2,7 +2,10 @@
 
 from datetime import datetime
 
+from pysys.domain.orders import OrderStatus
 from pysys.execution.broker_orders import workable
+from pysys.execution.claims import claimant
+from pysys.execution.completion import end_what_hung_on
 from pysys.execution.requests import Request, refuse
 from pysys.execution.stack_methods import StackHandler
 from pysys.execution.working import request_cancel
@@ -29,6 +32,8 @@ def create_orders(handler: StackHandler, request: Request, contract_order: int =
         with handler.desk.store.read() as unit:
             turn = [o.id for o in workable(unit.orders.active_contract_orders(), unit.orders.active_broker_orders())]
         refuse(contract_order not in turn, f"Contract order {contract_order} is not on the stack, or not its turn yet.")
+    handler.process_fills_stack()
+    handler.check_external_position_break()  # a lock may have been lifted since the last comparison
     sent = handler.send_new_orders(contract_order if contract_order else None)
     return f"{sent} broker orders sent."
 
@@ -37,14 +42,17 @@ def net_instrument_orders(unit: UnitOfWork, request: Request) -> str:
     """Cross what different orders of one instrument want to trade against each other."""
     from pysys.execution.netting import net_orders
     from pysys.execution.roll_views import roll_view, working_families
+    from pysys.execution.spread_book import spread_named
 
     waiting = [order for order in unit.orders.without_children() if not order.roll_order and order.condition is None]
     families = working_families(unit)
     netted = []
     for code in dict.fromkeys(order.instrument for order in waiting):
         orders = [order for order in waiting if order.instrument == code]
-        view = roll_view(unit, request.config, code, families) if len(orders) > 1 else None
-        if view is not None:
+        spread = spread_named(request.config, code)
+        between = spread is not None and not spread.within_one_market
+        view = None if between or len(orders) == 1 else roll_view(unit, request.config, code, families)
+        if len(orders) > 1 and (between or view is not None):
             left = net_orders(unit, orders, view, request.now)
             if sum(abs(o.unfilled) for o in left) < sum(abs(o.unfilled) for o in orders):
                 netted.append(code)
@@ -126,9 +134,8 @@ def release_claim(unit: UnitOfWork, request: Request, contract_order: int) -> st
     """Free a contract order from whoever claims to be working it."""
     _require(unit, Level.CONTRACT, contract_order)
     order = unit.orders.contract_order(contract_order)
-    unit.orders.release_contract_order(contract_order)
-    who = order.claimed_by if order.claimed_by else "nobody"
-    return f"Contract order {contract_order} is free; it was claimed by {who}."
+    unit.claims.release(contract_order)
+    return f"Contract order {contract_order} is free; it was claimed by {claimant(order)}."
 
 
 # --- take off the stacks ---
@@ -149,18 +156,24 @@ def empty_stack(unit: UnitOfWork, request: Request, level: Level) -> str:
     wrong = [reason for order_id in ids if (reason := _reason_to_keep(unit, level, order_id)) is not None]
     request.guard(bool(wrong), f"{'; '.join(wrong)}. `end_of_day` cancels and books first.")
     for order_id in ids:
-        _remove(unit, level, order_id, request.note, request.now)
+        if unit.stacks.active(level, order_id):  # not gone with one before it
+            _remove(unit, level, order_id, request.note, request.now)
     return f"{len(ids)} orders are off the {level.value} stack."
 
 
 def _reason_to_keep(unit: UnitOfWork, level: Level, order_id: int) -> str | None:
-    """Why the ledger breaks without this order; None when it does not."""
-    working = [order for order in unit.orders.active_broker_orders() if order.is_open]
+    """Why the ledger breaks without this order; None when it does not.
+
+    What became of a broker order is not known while it is active, whatever its status says.
+    """
     if level is Level.BROKER:
-        order = next((each for each in working if each.id == order_id), None)
-        return None if order is None else f"The broker may still fill order {order.order_ref}: cancel it first"
+        order = next((each for each in unit.sent_orders.unsettled() if each.id == order_id), None)
+        return (
+            None if order is None else f"The broker may still fill order {order.order_ref}: cancel it first, and wait"
+        )
     if level is Level.CONTRACT:
-        return _reason_to_keep_contract_order(unit, order_id, {order.parent_id: order.order_ref for order in working})
+        working = {order.parent_id: order.order_ref for order in unit.orders.active_broker_orders()}
+        return _reason_to_keep_contract_order(unit, order_id, working)
     children = [
         child
         for child in unit.orders.children([order_id]).get(order_id, [])
@@ -181,12 +194,14 @@ def _reason_to_keep_contract_order(unit: UnitOfWork, order_id: int, working: dic
 
 
 def _remove(unit: UnitOfWork, level: Level, order_id: int, note: str, at: datetime) -> None:
-    """Take an order off its stack, and what hangs below it: nothing is left on a stack without its parent."""
+    """Take an order off its stack, and what hangs on it: nothing is left on a stack that cannot trade any more."""
     if level is Level.INSTRUMENT:
         for child in unit.orders.children([order_id]).get(order_id, []):
             if unit.stacks.active(Level.CONTRACT, child.id):
                 unit.stacks.remove(Level.CONTRACT, child.id, note, at)
     unit.stacks.remove(level, order_id, note, at)
+    if level is Level.CONTRACT:
+        end_what_hung_on(unit, order_id, OrderStatus.CANCELLED, at, note)
 
 
 def _require(unit: UnitOfWork, level: Level, order_id: int) -> None:
@@ -199,7 +214,10 @@ def _require(unit: UnitOfWork, level: Level, order_id: int) -> None:
 
 
 def end_of_day(handler: StackHandler, request: Request) -> str:
-    """Cancel what works, book its fills, end every family: the stacks are empty after it. Safe to repeat."""
+    """Cancel what works, book its fills, end every family. Safe to repeat.
+
+    The stacks are empty after it, but for rolls that were cut off and still owe a leg.
+    """
     handler.take_down()
     left = handler.result.unresolved
     unresolved = f" The broker has not said what became of {', '.join(left)}: these stay." if left else ""

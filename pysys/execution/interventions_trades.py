@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from pysys.domain.contracts import Contract
-from pysys.domain.limits import within_limits
 from pysys.domain.orders import (
     ROLL_PSEUDO_STRATEGY,
     BrokerOrder,
@@ -16,14 +15,19 @@ from pysys.domain.orders import (
     OrderLeg,
     OrderStatus,
 )
+from pysys.domain.overrides import left_of
 from pysys.execution.algo_choice import algo_for
 from pysys.execution.fills import land_fills
+from pysys.execution.position_sums import less_contracts
 from pysys.execution.requests import Refused, Request, refuse
+from pysys.execution.restraining import take_snapshot
 from pysys.execution.stack_methods import StackHandler
 from pysys.store.stacks import Level
 from pysys.store.unit import UnitOfWork
 
 BY_HAND = "manual"  # broker of fills that no broker reported to us
+
+PANIC = InstrumentOrderType.PANIC
 
 Legs = dict[str, int]  # contract date: contracts, signed
 
@@ -43,7 +47,8 @@ def manual_order(
     """Put an order on the stacks that will be sent.
 
     Without legs the contract is chosen as for any order. With one leg it is traded in that contract; with two or three
-    it is one calendar spread, and `trade`, which moves the strategy's position, is what they add up to: 0 of a spread.
+    they are one order, and the strategy's position moves by what they add up to, which `trade` must be when given: by 0
+    for a calendar spread of as many bought as sold.
     """
     unit.markets.instrument(instrument)
     refuse(
@@ -58,8 +63,17 @@ def manual_order(
     refuse(not chosen and trade == 0, "A manual order trades something: give trade, or legs.")
     refuse(any(quantity == 0 for quantity in chosen.values()), "Every leg trades something.")
     refuse(bool(chosen) and trade not in (0, total), f"The legs add up to {total:+d}, not to the trade of {trade:+d}.")
-    _guard_manual_order(unit, request, strategy, instrument, total)
-    order = InstrumentOrder(strategy, instrument, total, order_type, request.now, manual_trade=True, note=request.note)
+    beyond = _guard_manual_order(unit, request, strategy, instrument, total, is_panic=order_type is PANIC)
+    order = InstrumentOrder(
+        strategy,
+        instrument,
+        total,
+        order_type,
+        request.now,
+        manual_trade=True,
+        note=request.note,
+        guard_overridden=request.note if beyond else "",
+    )
     order_id = unit.orders.place_instrument_order(order)
     if not chosen:
         return f"Instrument order {order_id} of {total:+d} {instrument} is on the stack and will be sent."
@@ -78,22 +92,29 @@ def manual_order(
     return f"Contract order {child_id} of {what} in {instrument} is on the stack and will be sent."
 
 
-def _guard_manual_order(unit: UnitOfWork, request: Request, strategy: str, instrument: str, trade: int) -> None:
+def _guard_manual_order(
+    unit: UnitOfWork, request: Request, strategy: str, instrument: str, trade: int, *, is_panic: bool
+) -> bool:
+    """Whether the order breaks an override or a position limit, and a person said it may.
+
+    What goes beyond a limit like that stays: the pass that keeps limits leaves it alone until the position is back.
+    """
     refuse(unit.restrictions.kill_switch_engaged(), "The kill switch is engaged.")
     locked = unit.restrictions.locked_instruments()
     request.guard(instrument in locked, f"{instrument} is locked, {locked.get(instrument)}: it would wait.")
-    limits = unit.restrictions.position_limits()
-    positions, unfilled = unit.positions.strategy_positions(), unit.orders.unfilled_by_strategy_instrument()
-    for scope in ((strategy, instrument), ("", instrument)):
-        held = sum(
-            table.get(key, 0)
-            for table in (positions, unfilled)
-            for key in table
-            if key[1] == instrument and scope[0] in ("", key[0])
-        )
-        allowed = within_limits(held, trade, [limits[scope]] if scope in limits else [])
-        beyond = abs(held + trade) > abs(held) and allowed != trade
-        request.guard(beyond, f"{held:+d} {instrument} and this {trade:+d} go beyond the limit of {limits.get(scope)}.")
+    snapshot = take_snapshot(unit, request.config)
+    effective, key = snapshot.effective(), (strategy, instrument)
+    held, override = effective.get(key, 0), snapshot.override(key)
+    if is_panic:
+        return False
+    forbidden = override.kind == "no_trading" or left_of(override, held, trade) != trade
+    request.guard(forbidden, f"The override {override} of {strategy} in {instrument} does not let {trade:+d} through.")
+    beyond = list(snapshot.beyond(key, trade))
+    for (_, code), limit, position, change in beyond:
+        request.guard(True, f"{position:+d} {code} and this {change:+d} go beyond the limit of {limit}.")
+    for (whose, code), limit, position, change in beyond:
+        unit.restrictions.waive_limit(whose, code, abs(position + change) - limit)
+    return forbidden or bool(beyond)
 
 
 def cash_fx_trade(handler: StackHandler, request: Request, pair: str, amount: float) -> str:
@@ -151,7 +172,7 @@ def balance_instrument_trade(
     unit.markets.instrument(instrument)
     refuse(quantity == 0, "A balance trade moves a position: its quantity is not 0.")
     refuse(not strategy, "A balance trade needs the strategy whose position it moves.")
-    apart = _strategies_less_contracts(unit, instrument)
+    apart = less_contracts(unit, instrument)
     request.guard(
         abs(apart + quantity) > abs(apart),
         f"Strategies less contracts is {apart:+d} in {instrument}, and would be {apart + quantity:+d}.",
@@ -189,11 +210,11 @@ def fill_by_hand(
     refuse(quantity == 0, "A fill moves a position: its quantity is not 0.")
     too_much = quantity * leg.remaining <= 0 or abs(quantity) > abs(leg.remaining)
     request.guard(too_much, f"{leg.remaining:+d} {leg.contract} are left to fill, and this is {quantity:+d}.")
-    open_orders = [each for each in unit.orders.active_broker_orders() if each.parent_id == contract_order]
+    unsettled = [each for each in unit.orders.active_broker_orders() if each.parent_id == contract_order]
     request.guard(
-        any(each.is_open for each in open_orders),
-        f"Order {', '.join(each.order_ref for each in open_orders)} may still fill at the broker, which would report "
-        "it and count it twice: cancel it first.",
+        bool(unsettled),
+        f"The fate of order {', '.join(each.order_ref for each in unsettled)} is not known: the broker may report "
+        "this fill as well, and count it twice: cancel it first, and wait.",
     )
     when = request.now if filled_at is None else filled_at
     refuse(when.tzinfo is None or when > request.now, f"A fill has happened; {when} has not, or has no zone.")
@@ -205,7 +226,7 @@ def fill_by_hand(
         refuse(
             own is None or own.parent_id != contract_order, f"{order_ref} is not of contract order {contract_order}."
         )
-        land_fills(unit, [fill], request.now)
+        land_fills(unit, [fill], request.now, by_hand=True)
     else:
         _book_by_hand(unit, request, order, (OrderLeg(leg.contract, quantity),), fill)
     return f"Booked {quantity:+d} {leg.contract} at {price:g} for contract order {contract_order}."
@@ -247,11 +268,5 @@ def _book_by_hand(
         )
     )
     unit.stacks.mark_filled_by_hand(written.id)
-    land_fills(unit, [fill], request.now)
+    land_fills(unit, [fill], request.now, by_hand=True)
     unit.orders.update_broker_order(written.id, active=False, comment=f"entered {request.note}")
-
-
-def _strategies_less_contracts(unit: UnitOfWork, instrument: str) -> int:
-    strategies = sum(held for (_, code), held in unit.positions.strategy_positions().items() if code == instrument)
-    contracts = sum(held for c, held in unit.positions.contract_positions().items() if c.instrument == instrument)
-    return strategies - contracts

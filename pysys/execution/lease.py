@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from pysys.clock import Clock, SystemClock
 from pysys.domain.errors import NotAllowedNow
-from pysys.store.machine import Holder, this_process
+from pysys.execution.claims import drop_claims, keep_claims
+from pysys.store.machine import Holder, is_gone, this_process
 from pysys.store.runs import Lease, LeaseHeld
 from pysys.store.unit import Store, UnitOfWork
 
@@ -36,6 +37,8 @@ class TradingLease:
             return
         with self.store.write() as unit:
             kept = unit.runs.heartbeat(self.name, self.holder, now, LEASE_LASTS)
+            if kept:
+                keep_claims(unit)
             unit.commit()
         if not kept:
             raise self._lost()
@@ -48,9 +51,10 @@ class TradingLease:
             raise self._lost()
 
     def release(self) -> None:
-        """Give the lease back; somebody else's is left alone."""
+        """Give the lease back, and what is claimed under it; somebody else's is left alone."""
         with self.store.write() as unit:
-            unit.runs.release(self.name, self.holder)
+            if unit.runs.release(self.name, self.holder):
+                drop_claims(unit)
             unit.commit()
 
     def _lost(self) -> LeaseLost:
@@ -75,6 +79,35 @@ def claim_trading(store: Store, account: str) -> TradingLease:
         unit.runs.claim(lease.name, lease.holder, now, LEASE_LASTS)
         unit.commit()
     return lease
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStanding:
+    """Who has, or last had, the right to trade an account, for a person."""
+
+    account: str
+    host: str
+    pid: int
+    since: datetime  # UTC
+    heartbeat_age: timedelta  # of real time, since the last sign of life
+    state: str  # alive, expired (no sign of life in time), or gone (its process has certainly ended)
+
+
+def engine_standings(unit: UnitOfWork) -> list[EngineStanding]:
+    """Every right to trade that was not given back, whether or not its holder still lives."""
+    now = SystemClock().now()
+    return [
+        EngineStanding(
+            account=lease.name.removeprefix(_PREFIX),
+            host=lease.holder.host,
+            pid=lease.holder.pid,
+            since=lease.taken_at,
+            heartbeat_age=now - lease.heartbeat_at,
+            state="gone" if is_gone(lease.holder) else "expired" if lease.is_free(now) else "alive",
+        )
+        for lease in unit.runs.leases()
+        if lease.name.startswith(_PREFIX)
+    ]
 
 
 def trading_now(store: Store) -> Lease | None:

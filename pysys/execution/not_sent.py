@@ -16,9 +16,11 @@ class NotSent(StrEnum):
     PREDECESSOR = "predecessor_not_settled"  # nothing new while the fate of the last broker order is unknown
     ENDED = "ended"  # filled, or taken off the stack, meanwhile
     UNBALANCED = "unbalanced"  # one leg of a spread is filled and another is not
+    OVERFILLED = "overfilled"  # the broker traded more than was asked for: the next orders correct it
     EXPOSURE = "exposure"  # filled and possibly working would exceed what was asked for
     TRADE_LIMIT = "trade_limit"
     POSITION_LIMIT = "position_limit"
+    OVERRIDE = "override"  # no trading at all, or nothing but what reduces
     NO_QUOTE = "no_quote"  # no bid and offer in every leg
     NO_LIQUIDITY = "no_liquidity"  # less is displayed than one lot of every leg
     ALGO_DECLINED = "algo_declined"

@@ -1,17 +1,22 @@
 """Our contract positions against the broker's: what agrees, what differs, and what is not known."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pysys.broker.port import OpenOrder
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
 from pysys.domain.reconciliation import position_breaks
+from pysys.execution.position_sums import STRATEGIES_OWN, strategies_less_contracts, unexplained
+from pysys.execution.returning import cancel_filled, take_back
 from pysys.store.restrictions import RECONCILIATION
+from pysys.store.unit import UnitOfWork
 
 STACK_HANDLER = "stack handler"  # who locks
 UNKNOWN = "unknown"  # how the reason of a lock begins while the broker has not said what it holds
+
+_AND = "; "
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +68,11 @@ def strangers(open_orders: Iterable[OpenOrder], ours: Iterable[str]) -> dict[str
     }
 
 
+def _of_the_broker(why: str) -> str:
+    """The part of a lock's reason that is about the broker; blank without one."""
+    return "" if why.startswith(STRATEGIES_OWN) else why.split(_AND + STRATEGIES_OWN)[0]
+
+
 class Reconciler:
     """Compares again and again, and keeps the locks of reconciliation as the last comparison wants them."""
 
@@ -71,9 +81,13 @@ class Reconciler:
         self.findings = Findings()
         self.strangers: Mapping[str, str] = {}
         self.is_known = False  # whether the broker has answered, the last time it was asked
+        self._filled_and_open: Sequence[str] = ()  # references, when it was asked for open orders the last time
+        self._positions: tuple[Mapping[Contract, int], Mapping[tuple[str, str], int]] | None = None
+        self._less: Mapping[str, int] = {}  # what strategies own less what is held, of these positions
 
     def compare(self, just_filled: Iterable[str]) -> Findings:
-        """Read both sides once. Fills must have been pulled just before; `just_filled` are the instruments they moved.
+        """Read both sides once, and what strategies own. Fills must have been pulled just before; `just_filled` are the
+        instruments they moved. What strategies own moves with the contracts, so a difference there is believed at once.
 
         Raises BrokerUnavailable, with nothing changed, when the broker does not answer: see `not_known`.
         """
@@ -82,18 +96,36 @@ class Reconciler:
             ours = unit.positions.contract_positions()
             working = {leg.contract.instrument for order in unit.orders.active_broker_orders() for leg in order.legs}
             locked = {lock.instrument: lock.why for lock in unit.restrictions.locks() if lock.owner == RECONCILIATION}
-        self.findings = judge(ours, brokers, working | set(just_filled), {**self.findings.suspected, **locked})
+            among_ourselves = unexplained(unit, self._apart(unit, ours))
+        told = {code: how for code, why in locked.items() if (how := _of_the_broker(why))}
+        found = judge(ours, brokers, working | set(just_filled), {**self.findings.suspected, **told})
+        breaks = dict(found.breaks)
+        for code, how in among_ourselves.items():
+            breaks[code] = f"{breaks[code]}{_AND}{how}" if code in breaks else how
+        self.findings = Findings(breaks, found.suspected)
         self.is_known = True
-        wanted = {**{code: locked[code] for code in self.findings.suspected if code in locked}, **self.findings.breaks}
+        wanted = {**{code: told[code] for code in self.findings.suspected if code in told}, **self.findings.breaks}
         if wanted != locked:
             self._keep_locks(wanted)
         return self.findings
 
+    def _apart(self, unit: UnitOfWork, ours: Mapping[Contract, int]) -> Mapping[str, int]:
+        """What strategies own less what is held, worked out anew when either has changed: legs of spreads take long."""
+        key = (ours, unit.positions.strategy_positions())
+        if key != self._positions:
+            self._positions, self._less = key, strategies_less_contracts(unit, self._desk.config)
+        return self._less
+
     def look_for_strangers(self) -> Mapping[str, str]:
-        """Orders the broker works and we do not know; each is reported once, and cancelled only by a person."""
+        """Orders the broker works and we do not know; each is reported once, and cancelled only by a person.
+
+        Orders of ours that work there though they are over here are cancelled: see `take_back`.
+        """
         open_orders = self._desk.broker.open_orders()
         with self._desk.store.read() as unit:
-            ours = [o.order_ref for o in open_orders if unit.orders.broker_order_by_ref(o.order_ref) is not None]
+            ours = unit.sent_orders.by_ref([order.order_ref for order in open_orders])
+        take_back(self._desk, open_orders)
+        self._filled_and_open = cancel_filled(self._desk, open_orders, self._filled_and_open)
         found = strangers(open_orders, ours)
         for ref, what in found.items():
             if ref not in self.strangers:

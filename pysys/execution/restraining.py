@@ -1,14 +1,15 @@
 """What restrains each strategy in each instrument now, and the orders that bring positions back within limits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from pysys.config import Config
+from pysys.domain.limits import not_beyond, room
 from pysys.domain.orders import ROLL_PSEUDO_STRATEGY, InstrumentOrder, InstrumentOrderType
-from pysys.domain.overrides import Override, combine
+from pysys.domain.overrides import NO_OVERRIDE, Override, combine
 from pysys.domain.prices import to_moment
-from pysys.domain.restraints import Restraints, reductions
+from pysys.domain.restraints import LegLimit, Restraints, reductions, restrain
 from pysys.domain.roll_states import RollState
 from pysys.execution.spread_book import market_of_instrument
 from pysys.store.unit import UnitOfWork
@@ -26,32 +27,111 @@ class Snapshot:
     overrides: Mapping[Key, Override]
     limits: Mapping[Key, int]
     no_open: frozenset[str]  # instruments in roll state No_Open
+    waived: Mapping[Key, int]  # contracts beyond each limit that a person ordered all the same
+    legs: Mapping[str, Mapping[str, int]]  # contracts of each market in one unit of a spread, by its code
 
     def effective(self) -> dict[Key, int]:
         """Positions with unfilled orders, by (strategy, instrument)."""
         keys = set(self.positions) | set(self.unfilled)
         return {key: self.positions.get(key, 0) + self.unfilled.get(key, 0) for key in keys}
 
-    def restraints(self, key: Key, stale: str = "") -> Restraints:
-        strategy, instrument = key
-        scopes = ((strategy, ""), ("", instrument), key, ("", ""))
-        found = [self.overrides[scope] for scope in scopes if scope in self.overrides]
-        if instrument in self.no_open:
-            found.append(Override("reduce_only"))
-        own, everybody = self.limits.get(key), self.limits.get(("", instrument))
-        return Restraints(
-            override=combine(found),
-            strategy_limits=() if own is None else (own,),
-            instrument_limits=() if everybody is None else (everybody,),
+    def restrain(self, key: Key, wanted: int, effective: Mapping[Key, int], stale: str = "") -> tuple[int, str]:
+        """What is left of a trade in a strategy and instrument, and why; see `pysys.domain.restraints.restrain`.
+
+        effective: positions with unfilled orders, as they are when the trade is decided.
+        """
+        position, instrument = effective.get(key, 0), key[1]
+        restraints = Restraints(
+            override=self.override(key),
+            strategy_limits=self._limit(key, effective),
+            instrument_limits=self._limit(("", instrument), effective),
+            leg_limits=tuple(self._leg_limits(instrument, effective)),
             stale=stale,
         )
+        return restrain(wanted, position, self._in_market(instrument, effective) - position, restraints)
+
+    def override(self, key: Key) -> Override:
+        """What every scope amounts to that a strategy's trade in an instrument, or in a spread's legs, falls under."""
+        strategy, instrument = key
+        found = applying(self.overrides, strategy, (instrument, *self.legs.get(instrument, ())))
+        if instrument in self.no_open:
+            found[key] = combine([found.get(key, NO_OVERRIDE), Override("reduce_only")])
+        return combine(found.values())
 
     def reductions(self, effective: Mapping[Key, int]) -> dict[Key, int]:
-        """Trades that bring positions back within their limits, given positions with unfilled orders."""
-        own = {key: limit for key, limit in self.limits.items() if key[0]}
-        everybody = {instrument: limit for (strategy, instrument), limit in self.limits.items() if not strategy}
+        """Trades that bring positions back within their limits, given positions with unfilled orders.
+
+        What must not be traded at all stays beyond its limit: see `kept_beyond`.
+        """
+        frozen = {key for key in effective if self.override(key).kind == "no_trading"}
+        return self._reductions(effective, frozen)
+
+    def kept_beyond(self, effective: Mapping[Key, int]) -> list[Key]:
+        """What an override keeps beyond a limit."""
+        free = self._reductions(effective, ())
+        return sorted(key for key in free if self.override(key).kind == "no_trading")
+
+    def beyond(self, key: Key, trade: int) -> Iterator[tuple[Key, int, int, int]]:
+        """(scope, limit, position with unfilled orders, change) of every limit a trade would take a position beyond."""
+        effective = self.effective()
+        scopes = {key: 1, ("", key[1]): 1, **{("", market): n for market, n in self.legs.get(key[1], {}).items()}}
+        for scope, per_unit in scopes.items():
+            if scope in self.limits:
+                held, moved = self._held(scope, effective), trade * per_unit
+                if not_beyond(held, moved, self.limits[scope]) != moved:
+                    yield scope, self.limits[scope], held, moved
+
+    def lapsed_waivers(self, effective: Mapping[Key, int]) -> list[Key]:
+        """Limits that were waived, and hold again."""
+        return [key for key in self.waived if abs(self._held(key, effective)) <= self.limits[key]]
+
+    def _reductions(self, effective: Mapping[Key, int], frozen: Collection[Key]) -> dict[Key, int]:
+        room_left = {key: limit for key in self.limits for limit in self._limit(key, effective)}
+        own = {key: limit for key, limit in room_left.items() if key[0]}
+        everybody = {instrument: limit for (strategy, instrument), limit in room_left.items() if not strategy}
         held = {key: position for key, position in effective.items() if key[0] != ROLL_PSEUDO_STRATEGY}
-        return reductions(held, own, everybody)
+        return reductions(held, own, everybody, frozen=frozen, legs=self.legs)
+
+    def _limit(self, scope: Key, effective: Mapping[Key, int]) -> tuple[int, ...]:
+        """The limit of a scope, if it has one, with what is held beyond it because a person said so."""
+        if scope not in self.limits:
+            return ()
+        if scope not in self.waived:
+            return (self.limits[scope],)
+        return (room(self.limits[scope], self.waived[scope], self._held(scope, effective)),)
+
+    def _held(self, scope: Key, effective: Mapping[Key, int]) -> int:
+        return effective.get(scope, 0) if scope[0] else self._in_market(scope[1], effective)
+
+    def _in_market(self, market: str, effective: Mapping[Key, int]) -> int:
+        """Contracts of a market over all strategies, legs of spreads included."""
+        ratios = {code: legs.get(market, 0) for code, legs in self.legs.items()}
+        return sum(
+            held * (1 if code == market else ratios.get(code, 0))
+            for (strategy, code), held in effective.items()
+            if strategy != ROLL_PSEUDO_STRATEGY
+        )
+
+    def _leg_limits(self, instrument: str, effective: Mapping[Key, int]) -> Iterator[LegLimit]:
+        for market, per_unit in self.legs.get(instrument, {}).items():
+            for limit in self._limit(("", market), effective):
+                yield LegLimit(market, per_unit, self._in_market(market, effective), limit)
+
+
+def applying(overrides: Mapping[Key, Override], strategy: str, codes: Iterable[str]) -> dict[Key, Override]:
+    """The overrides an order of a strategy falls under, by scope. codes: its instrument and the markets of its legs."""
+    scopes = [(whose, code) for code in ("", *codes) for whose in ("", strategy)]
+    return {scope: overrides[scope] for scope in scopes if scope in overrides}
+
+
+def leg_ratios(config: Config) -> dict[str, dict[str, int]]:
+    """Contracts of each market in one unit of every spread, by its code. Those of a calendar spread come to 0."""
+    found: dict[str, dict[str, int]] = {}
+    for code, spread in config.spreads.items():
+        ratios = found.setdefault(code, {})
+        for leg in spread.legs:
+            ratios[leg.instrument] = ratios.get(leg.instrument, 0) + leg.ratio
+    return found
 
 
 def take_snapshot(unit: UnitOfWork, config: Config) -> Snapshot:
@@ -64,21 +144,29 @@ def take_snapshot(unit: UnitOfWork, config: Config) -> Snapshot:
         overrides=unit.restrictions.overrides(),
         limits=unit.restrictions.position_limits(),
         no_open=frozenset(closed | spreads),
+        waived=unit.restrictions.waived_limits(),
+        legs=leg_ratios(config),
     )
 
 
-def beyond_limits(unit: UnitOfWork, config: Config) -> bool:
-    """Whether a position with its unfilled orders is beyond a limit; next to nothing is read without any limit."""
+def beyond_limits(unit: UnitOfWork, config: Config) -> list[str]:
+    """Instruments with positions, unfilled orders included, beyond a limit; without limits next to nothing is read."""
     if not unit.restrictions.position_limits():
-        return False
+        return []
     snapshot = take_snapshot(unit, config)
-    return bool(snapshot.reductions(snapshot.effective()))
+    return sorted({instrument for _, instrument in snapshot.reductions(snapshot.effective())})
 
 
-def reduce_to_limits(unit: UnitOfWork, config: Config, now: datetime) -> int:
-    """Order what brings positions beyond their limits back, though no strategy asked; how many orders."""
+def reduce_to_limits(
+    unit: UnitOfWork, config: Config, now: datetime, instruments: Collection[str] | None = None
+) -> int:
+    """Order what brings positions beyond their limits back, though no strategy asked; how many orders.
+
+    instruments: in which; in all of them when not given.
+    """
     snapshot = take_snapshot(unit, config)
-    wanted = snapshot.reductions(snapshot.effective())
+    reducing = snapshot.reductions(snapshot.effective())
+    wanted = {key: trade for key, trade in reducing.items() if instruments is None or key[1] in instruments}
     for key, trade in sorted(wanted.items()):
         unit.orders.place_instrument_order(reducing_order(unit, key, trade, now))
     return len(wanted)

@@ -1,7 +1,7 @@
 """Where an instrument stands between two contracts when its orders are made, and prices moved between contracts."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 import numpy as np
@@ -10,7 +10,8 @@ from pysys.config import Config
 from pysys.domain.contract_choice import Standing
 from pysys.domain.contracts import Contract
 from pysys.domain.instruments import RollParameters
-from pysys.domain.orders import ContractOrder, InstrumentOrder, OrderLeg
+from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderLeg
+from pysys.domain.roll_debts import roll_debt
 from pysys.domain.spreads import Spread, combined, legs_from, units_held
 from pysys.execution.spread_book import legs_held, market_of_instrument, outright_positions, spread_named
 from pysys.store.unit import UnitOfWork
@@ -34,13 +35,42 @@ class Family:
 
 
 def working_families(unit: UnitOfWork) -> list[Family]:
-    """Families with something left to trade, oldest first."""
+    """Families with something left to trade, oldest first; of a roll that was cut off, what it still owes."""
+    parents, children = _unfilled_children(unit)
+    found = [Family(parents[parent_id], tuple(unfilled)) for parent_id, unfilled in children.items()]
+    return sorted([*found, *owing_families(unit)], key=lambda family: family.parent.id)
+
+
+def owing_families(unit: UnitOfWork) -> list[Family]:
+    """Rolls that have left a contract and not entered the next, or the other way round, with no order for the rest.
+
+    Each with one order, not stored, for what is owed.
+    """
+    parents, children = _unfilled_children(unit)
+    rolls = [
+        order.id
+        for order in parents.values()
+        if order.order_type is InstrumentOrderType.ZERO_ROLL and order.id not in children
+    ]
+    found = []
+    for parent_id, family in unit.orders.children(rolls).items() if rolls else ():
+        owed = roll_debt(family)
+        if owed:
+            legs = tuple(OrderLeg(contract, quantity) for contract, quantity in sorted(owed.items()))
+            parent = parents[parent_id]
+            order = replace(family[0], legs=legs, id=0, generated_at=parent.generated_at)
+            found.append(Family(parent, (order,)))
+    return found
+
+
+def _unfilled_children(unit: UnitOfWork) -> tuple[dict[int, InstrumentOrder], dict[int, list[ContractOrder]]]:
+    """Active instrument orders, and their active contract orders that are not filled, by the parent's id."""
     parents = {order.id: order for order in unit.orders.active_instrument_orders()}
     children: dict[int, list[ContractOrder]] = {}
     for child in unit.orders.active_contract_orders():
         if not child.is_filled and child.parent_id in parents:
             children.setdefault(child.parent_id, []).append(child)
-    return [Family(parents[parent_id], tuple(found)) for parent_id, found in sorted(children.items())]
+    return parents, children
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,12 @@
 """Orders that force a roll or close a position because the roll state says so, and states that move by themselves."""
 
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from pysys.config import Config
-from pysys.domain.contract_choice import close_all
+from pysys.data.held_positions import held_of_market
+from pysys.domain.contract_choice import close_all, own_positions
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import (
     ROLL_PSEUDO_STRATEGY,
@@ -15,25 +18,38 @@ from pysys.domain.orders import (
 )
 from pysys.domain.roll_states import RollState, RollStatus
 from pysys.execution.algo_choice import algo_for
-from pysys.execution.roll_views import RollView, last_price, price_in, roll_view, working_families
-from pysys.execution.spread_book import calendar_spreads, market_of_instrument, markets_of_instrument
+from pysys.execution.position_sums import less_contracts
+from pysys.execution.roll_debts import make_good
+from pysys.execution.roll_views import Family, RollView, last_price, price_in, roll_view, working_families
+from pysys.execution.spread_book import (
+    calendar_spreads,
+    legs_between_markets,
+    market_of_instrument,
+    markets_of_instrument,
+)
 from pysys.store.unit import UnitOfWork
 
 FORCED = (RollState.FORCE, RollState.FORCE_OUTRIGHT, RollState.CLOSE)
 ITSELF = "stack handler"
+CLOSING = f"roll state {RollState.CLOSE}"  # note of the order that closes a position
 
 
-def force_rolls(unit: UnitOfWork, config: Config, now: datetime) -> int:
-    """Place the roll or closing order of every instrument that is being forced and has none; how many.
+def forced_markets(unit: UnitOfWork) -> list[str]:
+    """Markets whose roll state forces a trade."""
+    return [market for market, status in unit.markets.roll_statuses().items() if status.state in FORCED]
 
-    One that has to wait is placed without contract orders and says what for; `make_waiting_rolls` sees to it later.
-    Safe to repeat.
+
+def force_rolls(unit: UnitOfWork, config: Config, now: datetime, markets: Collection[str] | None = None) -> int:
+    """Place the roll or closing order of every market that is being forced and has none; how many.
+
+    markets: which; all of them when not given. One that has to wait is placed without contract orders and says what
+    for; `make_waiting_rolls` sees to it later. Safe to repeat.
     """
-    settle_roll_states(unit, config, now)
+    settle_roll_states(unit, config, now, markets)
     asked = {order.instrument for order in unit.orders.active_instrument_orders() if order.roll_order}
     rolls = 0
-    for market, status in unit.markets.roll_statuses().items():
-        if status.state not in FORCED:
+    for market in forced_markets(unit):
+        if markets is not None and market not in markets:
             continue
         busy = _busy(unit, config, market)
         for view in _views(unit, config, market):
@@ -47,11 +63,17 @@ def force_rolls(unit: UnitOfWork, config: Config, now: datetime) -> int:
     return rolls
 
 
-def make_waiting_rolls(unit: UnitOfWork, config: Config, now: datetime) -> int:
-    """Make the contract orders of roll orders that had to wait, where they need not any more; how many rolls."""
-    made = 0
+def make_waiting_rolls(
+    unit: UnitOfWork, config: Config, now: datetime, chosen: Callable[[InstrumentOrder], bool] | None = None
+) -> int:
+    """Make the contract orders of roll orders that had to wait, where they need not any more; how many were made.
+
+    Rolls that were cut off between two contracts come first: what they owe is ordered again. chosen: which orders; all
+    of them when not given.
+    """
+    made = make_good(unit, config, now, chosen)
     for order in unit.orders.without_children():
-        if not order.roll_order:
+        if not order.roll_order or (chosen is not None and not chosen(order)):
             continue
         market = market_of_instrument(config, order.instrument)
         state = unit.markets.roll_status(market).state
@@ -62,7 +84,7 @@ def make_waiting_rolls(unit: UnitOfWork, config: Config, now: datetime) -> int:
             if busy != order.waits_for:
                 unit.orders.set_waiting(order.id, busy)
         else:
-            view = roll_view(unit, config, order.instrument)
+            view = _view(unit, config, order.instrument)
             if view is None or not _something_to_do(view):
                 unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, "nothing is left to roll")
             else:
@@ -74,7 +96,18 @@ def make_waiting_rolls(unit: UnitOfWork, config: Config, now: datetime) -> int:
 def _views(unit: UnitOfWork, config: Config, market: str) -> list[RollView]:
     """A market and the spreads within it, what is being worked counted as done."""
     codes, working = [market, *(spread.code for spread in calendar_spreads(config, market))], working_families(unit)
-    return [view for code in codes if (view := roll_view(unit, config, code, working)) is not None]
+    return [view for code in codes if (view := _view(unit, config, code, working)) is not None]
+
+
+def _view(unit: UnitOfWork, config: Config, code: str, working: Sequence[Family] = ()) -> RollView | None:
+    """Where an instrument stands. Of one that is being closed, without the legs of spreads between markets."""
+    view = roll_view(unit, config, code, working)
+    if view is None or view.spread is not None or view.standing.state is not RollState.CLOSE:
+        return view
+    standing = view.standing
+    legs = sum(legs_between_markets(unit, config, code).values())
+    own = own_positions(standing.positions, legs, standing.priced)
+    return replace(view, standing=replace(standing, positions=own))
 
 
 def _something_to_do(view: RollView) -> bool:
@@ -117,27 +150,33 @@ def _make(unit: UnitOfWork, config: Config, view: RollView, parent_id: int | Non
         unit.orders.place_contract_order(parent_id, child)
 
 
-def settle_roll_states(unit: UnitOfWork, config: Config, now: datetime) -> int:
-    """Let states move by themselves; how many did.
+def settle_roll_states(unit: UnitOfWork, config: Config, now: datetime, markets: Collection[str] | None = None) -> int:
+    """Let states move by themselves; how many did. markets: whose; of all of them when not given.
 
-    Forced states and Close fall back to Passive once the priced contract is flat. A spread that has not rolled within
-    the deadline is rolled in legs from then on.
+    Forced states and Close fall back to Passive once the priced contract is flat, and what strategies own is held: one
+    that was left and not entered is no position that has been rolled. A spread that has not rolled within the deadline
+    is rolled in legs from then on.
     """
     working = {child.instrument for family in working_families(unit) for child in family.children}
     moved = 0
     for market, status in unit.markets.roll_statuses().items():
-        if status.state not in FORCED or market in working:
+        if status.state not in FORCED or market in working or (markets is not None and market not in markets):
             continue
         latest = unit.prices.last_multiple(market)
         if not len(latest):
             continue
         priced = f"{int(latest.price_contract[-1]):08d}"
-        held = {c.date for c in unit.positions.contract_positions() if c.instrument == market}
-        flat = not held if status.state is RollState.CLOSE else priced not in held
+        if status.state is RollState.CLOSE:
+            flat = not any(_something_to_do(view) for view in _views(unit, config, market))
+        else:
+            held = {c.date for positions in held_of_market(unit, config, market).values() for c in positions}
+            flat = priced not in held
         if flat:
-            why = "nothing is held any more" if status.state is RollState.CLOSE else f"{priced} is flat"
+            if less_contracts(unit, market):
+                continue
+            why = _why_flat(unit, config, market, status.state, priced)
             _move(unit, market, RollState.PASSIVE, priced, why, now)
-        elif status.state is RollState.FORCE and _forced_for(unit, market, now) >= timedelta(
+        elif status.state is RollState.FORCE and forced_for(unit, market, now) >= timedelta(
             days=config.force_roll_deadline_days
         ):
             why = f"the spread did not roll in {config.force_roll_deadline_days:g} days; in legs from now on"
@@ -148,15 +187,25 @@ def settle_roll_states(unit: UnitOfWork, config: Config, now: datetime) -> int:
     return moved
 
 
+def _why_flat(unit: UnitOfWork, config: Config, market: str, state: RollState, priced: str) -> str:
+    if state is not RollState.CLOSE:
+        return f"{priced} is flat"
+    between = [f"{held:+d} for {code}" for code, held in legs_between_markets(unit, config, market).items()]
+    left = f"; {', '.join(between)} stays, as legs of spreads between markets" if between else ""
+    return f"nothing of its own is held any more{left}"
+
+
 def _move(unit: UnitOfWork, market: str, state: RollState, priced: str, why: str, now: datetime) -> None:
     unit.markets.record_roll_status(RollStatus(market, state, priced, now, ITSELF, why))
 
 
-def _forced_for(unit: UnitOfWork, market: str, now: datetime) -> timedelta:
-    """How long the state has been Force without a break."""
+def forced_for(
+    unit: UnitOfWork, market: str, now: datetime, states: Collection[RollState] = (RollState.FORCE,)
+) -> timedelta:
+    """How long the state has been one of these without a break; Force when not given."""
     since = now
     for status in sorted(unit.markets.roll_status_history(market), key=_time_of, reverse=True):
-        if status.state is not RollState.FORCE:
+        if status.state not in states:
             break
         since = _time_of(status)
     return now - since
@@ -237,7 +286,7 @@ def _close(unit: UnitOfWork, config: Config, view: RollView, now: datetime) -> N
         reference_contract=view.first_leg(view.standing.priced).date,
         reference_time=now,
         roll_order=holder is None,
-        note="roll state Close",
+        note=CLOSING,
     )
     children = [
         ContractOrder(

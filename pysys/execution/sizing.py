@@ -46,17 +46,37 @@ def passive_depths(trades: Sizes, quotes: Sequence[Quote]) -> Sizes:
 class Allowance:
     """What limits leave to one order.
 
-    positions: (held now, limit) of the strategy and of the whole instrument; empty for an order of several legs and
-    for a roll, which change no position in the instrument.
+    positions: (held now, limit) of the strategy and of the whole instrument; empty for an order of several legs, for
+    which the family as a whole is judged. refused: what is against any order at all. may_shrink: the position that may
+    only become smaller; None when none need. exempt: why it is held to less than others, for the audit. counterpart:
+    as many contracts again must be allowed, for the order that enters where this one leaves. most: units of the legs in
+    lowest terms, because another order of its family has gone no further; None without such an order.
     """
 
     now: datetime
     trade_limits: Sequence[TradeLimit] = ()
     positions: Sequence[tuple[int, int]] = field(default=())
+    refused: Declined | None = None
+    may_shrink: int | None = None
+    exempt: str = ""
+    counterpart: bool = False
+    most: int | None = None
 
     def cut(self, trades: Sizes) -> Sizes | Declined:
-        """The part of the trades that every limit allows."""
-        kept = allowed_legs(trades, tightest_headroom(self.trade_limits, self.now))
+        """The part of the trades that overrides and every limit allow."""
+        if self.refused is not None:
+            return self.refused
+        if self.may_shrink is not None:
+            trades = (not_beyond(self.may_shrink, trades[0], 0),)
+            if trades == (0,):
+                return Declined(NotSent.OVERRIDE, f"held {self.may_shrink:+d}, which may only become smaller")
+        if self.most == 0:
+            return Declined(NotSent.TURN, "after the other leg of its roll")
+        if self.most is not None:
+            _, units = lowest_terms(trades)
+            trades = tuple(quantity // abs(units) * min(abs(units), self.most) for quantity in trades)
+        headroom = tightest_headroom(self.trade_limits, self.now)
+        kept = allowed_legs(trades, headroom if headroom is None or not self.counterpart else headroom // 2)
         if not any(kept):
             tightest = min(self.trade_limits, key=lambda limit: limit.headroom(self.now))
             whose = tightest.strategy if tightest.strategy else "every strategy"

@@ -6,13 +6,12 @@ from pysys.desk import Desk
 from pysys.domain.overrides import NO_OVERRIDE, combine
 from pysys.domain.targets import SimpleTarget
 from pysys.store.unit import UnitOfWork
-from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.dynamic import Constraints
-from pysys.systems.optimised_targets import optimised_book
+from pysys.systems.optimised_targets import OptimiserDay, optimised_book
 
 
 def optimised_targets(
-    desk: Desk, strategy: str, result: BacktestResult, now: datetime, references: dict[str, dict[str, object]]
+    desk: Desk, strategy: str, day: OptimiserDay, now: datetime, references: dict[str, dict[str, object]]
 ) -> tuple[SimpleTarget, ...]:
     """Whole contracts to hold of each instrument, traded into from what the strategy holds.
 
@@ -21,8 +20,8 @@ def optimised_targets(
     """
     with desk.store.read() as unit:
         held = {code: lots for (name, code), lots in unit.positions.strategy_positions().items() if name == strategy}
-        constraints = _constraints(unit, strategy, result)
-    book = optimised_book(result, held, constraints)
+        constraints = _constraints(unit, strategy, day)
+    book = optimised_book(day, held, constraints)
     return tuple(
         SimpleTarget(strategy, each.instrument, now, float(each.position), **references[each.instrument])  # type: ignore[arg-type]
         for each in book.targets
@@ -30,26 +29,28 @@ def optimised_targets(
     )
 
 
-def _constraints(unit: UnitOfWork, strategy: str, result: BacktestResult) -> Constraints:
+def _constraints(unit: UnitOfWork, strategy: str, day: OptimiserDay) -> Constraints:
     """What the configuration, the overrides and the position limits leave to the optimiser."""
-    settings = result.config.small_system
-    own = (settings.no_trade, settings.reduce_only, settings.long_only, settings.position_limits) if settings else None
-    no_trade, reduce_only, long_only, configured = own if own is not None else ((), (), (), {})
+    settings = day.settings
     overrides = unit.restrictions.overrides()
     limits = unit.restrictions.position_limits()
-    kinds: dict[str, set[str]] = {"no_trading": set(no_trade), "reduce_only": set(reduce_only), "close": set()}
-    for code in result.instruments:
+    kinds: dict[str, set[str]] = {
+        "no_trading": set(settings.no_trade),
+        "reduce_only": set(settings.reduce_only),
+        "close": set(),
+    }
+    for code in day.instruments:
         scopes = ((strategy, ""), ("", code), (strategy, code), ("", ""))
         override = combine(overrides.get(scope, NO_OVERRIDE) for scope in scopes)
         if override.kind in kinds:
             kinds[override.kind].add(code)
-    tables: list[dict[str, float]] = [dict(configured)]
+    tables: list[dict[str, float]] = [dict(settings.position_limits)]
     tables += [{code: float(n) for (name, code), n in limits.items() if name == scope} for scope in ("", strategy)]
     tables.append(dict.fromkeys(kinds["close"], 0.0))
     return Constraints.of(
-        result.instruments,
+        day.instruments,
         no_trade=kinds["no_trading"],
         reduce_only=kinds["reduce_only"],
-        long_only=long_only,
+        long_only=settings.long_only,
         position_limits=tables,
     )

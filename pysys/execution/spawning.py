@@ -1,6 +1,6 @@
 """Contract orders: when an instrument order may be worked, and which contracts it is traded in."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -12,15 +12,25 @@ from pysys.domain.contract_choice import OPENS, choose_contracts
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import PysysError
 from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderStatus
-from pysys.domain.overrides import Override, apply_override
-from pysys.domain.restraints import restrain
+from pysys.domain.overrides import Override, apply_override, combine, left_of
 from pysys.domain.roll_states import RollState
 from pysys.execution.algo_choice import algo_for
 from pysys.execution.netting import net_orders
-from pysys.execution.restraining import take_snapshot
-from pysys.execution.roll_views import Family, RollView, limit_on_tick, price_in, roll_view, working_families
+from pysys.execution.quotes import fresh_quote
+from pysys.execution.restraining import applying, take_snapshot
+from pysys.execution.roll_views import (
+    Family,
+    RollView,
+    last_price,
+    limit_on_tick,
+    price_in,
+    roll_view,
+    working_families,
+)
 from pysys.execution.rolling import make_waiting_rolls, settle_roll_states
 from pysys.execution.spread_book import market_of_instrument, markets_of_instrument, spread_named
+from pysys.execution.spread_legs import filled_child, hand_over, odd_legs, taken_over
+from pysys.execution.staleness import NOT_KNOWN, Closes, InputTimes, closed_sessions, stale_because
 from pysys.store.unit import UnitOfWork
 
 Prices = Mapping[tuple[str, str], float]  # by (instrument, contract) of a condition: the price now
@@ -30,22 +40,25 @@ class Waits(PysysError):
     """An instrument order cannot be worked yet; the sentence is shown with it."""
 
 
-def prices_for_conditions(desk: Desk) -> dict[tuple[str, str], float]:
+def prices_for_conditions(
+    desk: Desk, chosen: Callable[[InstrumentOrder], bool] | None = None
+) -> dict[tuple[str, str], float]:
     """Mid prices, now, of what conditional orders wait for; absent where the broker has no full quote.
 
-    Called before the transaction that makes the contract orders, because it asks the broker.
+    chosen: which orders; all of them when not given. Called before the transaction that makes the contract orders,
+    because it asks the broker.
     """
     with desk.store.read() as unit:
         waiting = [order for order in unit.orders.without_children() if order.condition is not None]
         wanted = {
             (order.instrument, order.condition.contract): _contracts_of_price(unit, desk.config, order)
             for order in waiting
-            if order.condition is not None
+            if order.condition is not None and (chosen is None or chosen(order))
         }
     found = {}
     for key, legs in wanted.items():
         try:
-            quotes = [(ratio, desk.broker.quote(contract)) for contract, ratio in legs.items()]
+            quotes = [(ratio, fresh_quote(desk, contract)) for contract, ratio in legs.items()]
         except BrokerUnavailable:
             continue
         mids = [ratio * quote.mid for ratio, quote in quotes if quote is not None]
@@ -54,16 +67,31 @@ def prices_for_conditions(desk: Desk) -> dict[tuple[str, str], float]:
     return found
 
 
-def _contracts_of_price(unit: UnitOfWork, config: Config, order: InstrumentOrder) -> dict[Contract, int]:
-    """Contracts whose prices make up the price a condition is about; none where they cannot be told."""
+def closes_for_conditions(desk: Desk, prices: Prices) -> dict[str, Sequence[datetime] | None]:
+    """When the sessions of what conditional orders trade have closed, of those whose price has come.
+
+    Called before the transaction that makes the contract orders, because it asks the broker.
+    """
+    if not prices:
+        return {}
+    with desk.store.read() as unit:
+        waiting = [(o.instrument, o.condition) for o in unit.orders.without_children() if o.condition is not None]
+    come = {code for code, each in waiting if (p := prices.get((code, each.contract))) is not None and each.is_met(p)}
+    return closed_sessions(desk, sorted(come), desk.clock.now())
+
+
+def _contracts_of_price(unit: UnitOfWork, config: Config, order: InstrumentOrder) -> Mapping[Contract, float]:
+    """Contracts and what their prices count for in the price a condition is about; none where they cannot be told."""
     if order.condition is None:
         return {}
     spread = spread_named(config, order.instrument)
     if spread is None:
         return {Contract(order.instrument, order.condition.contract): 1}
     if not spread.within_one_market:
-        views = {leg.instrument: roll_view(unit, config, leg.instrument) for leg in spread.legs}
-        return {v.standing.priced: leg.ratio for leg in spread.legs if (v := views[leg.instrument]) is not None}
+        views = [roll_view(unit, config, leg.instrument) for leg in spread.legs]
+        weights = spread.weights({code: unit.markets.instrument(code).point_size for code in spread.markets})
+        found = {view.standing.priced: weight for view, weight in zip(views, weights, strict=True) if view is not None}
+        return found if len(found) == len(weights) else {}
     view = roll_view(unit, config, order.instrument)
     start = None if view is None else view.reference_start(order.condition.contract)
     return {} if view is None or start is None else view.unit_legs(start)
@@ -75,19 +103,23 @@ def spawn_contract_orders(
     now: datetime,
     prices: Prices | None = None,
     *,
+    closes: Closes | None = None,
     chosen: Callable[[InstrumentOrder], bool] | None = None,
+    markets: Collection[str] | None = None,
 ) -> int:
     """Make the children of instrument orders that have none and may be worked; how many were made.
 
     First conditions are tested against `prices`, and what can be crossed between orders of one instrument is netted.
-    An order that has to wait says why in `waits_for`. chosen: which orders; all of them when not given.
+    An order that has to wait says why in `waits_for`. closes: of `closes_for_conditions`, by which a conditional order
+    whose price has come is held to fresh inputs; when not given it is not. chosen: which orders, and markets: whose
+    roll states may move; all of them when not given.
     """
-    settle_roll_states(unit, config, now)
-    made = make_waiting_rolls(unit, config, now)
+    settle_roll_states(unit, config, now, markets)
+    made = make_waiting_rolls(unit, config, now, chosen)
     waiting = [order for order in unit.orders.without_children() if chosen is None or chosen(order)]
     if not waiting:
         return made
-    spawner = _Spawner(unit, config, now, {} if prices is None else prices)
+    spawner = _Spawner(unit, config, now, {} if prices is None else prices, closes)
     ready: dict[str, list[InstrumentOrder]] = {}
     for order in waiting:
         if order.roll_order or order.order_type is InstrumentOrderType.BALANCE:
@@ -110,9 +142,11 @@ class _Spawner:
     config: Config
     now: datetime
     prices: Prices
+    closes: Closes | None
 
     def __post_init__(self) -> None:
         self.locked = self.unit.restrictions.locked_instruments()
+        self.overrides = self.unit.restrictions.overrides()
         self.families = working_families(self.unit)
         self.ended: set[int] = set()
 
@@ -127,7 +161,27 @@ class _Spawner:
         for code in dict.fromkeys((order.instrument, *markets_of_instrument(self.config, order.instrument))):
             if code in self.locked:
                 raise Waits(f"{code} is locked, {self.locked[code]}")
-        return order if order.condition is None else self._tested(order)
+        free = self._within_override(order)
+        return free if free.condition is None else self._tested(free)
+
+    def _within_override(self, order: InstrumentOrder) -> InstrumentOrder:
+        """The order with what an override set since it was decided leaves of it. Raises Waits when that is nothing.
+
+        A factor was applied when the order was decided and is not applied twice, but for 0, which closes.
+        """
+        if not self.overrides or order.guard_overridden or order.order_type is InstrumentOrderType.PANIC:
+            return order
+        codes = (order.instrument, *markets_of_instrument(self.config, order.instrument))
+        override = combine(applying(self.overrides, order.strategy, codes).values())
+        held = self.unit.positions.strategy_positions().get((order.strategy, order.instrument), 0)
+        left = left_of(override, held, order.unfilled)
+        if left == 0:
+            raise Waits(f"override {override}: {order.unfilled:+d} with {held:+d} held")
+        if left == order.unfilled:
+            return order
+        note = f"override {override}: {order.unfilled:+d} became {left:+d}"
+        self.unit.orders.change_trade(order.id, order.fill + left, note)
+        return replace(order, trade=order.fill + left, note=note)
 
     def _tested(self, order: InstrumentOrder) -> InstrumentOrder | None:
         """A conditional order whose price has come, cut to what limits allow by now. Its alternatives end."""
@@ -146,15 +200,29 @@ class _Spawner:
                 self.unit.orders.end_instrument_order(other.id, OrderStatus.CANCELLED, self.now, note)
                 self.ended.add(other.id)
         snapshot, key = take_snapshot(self.unit, self.config), (order.strategy, order.instrument)
-        effective = snapshot.effective()
-        others = sum(held for other_key, held in effective.items() if other_key[1] == key[1] and other_key != key)
-        trade, note = restrain(order.unfilled, effective.get(key, 0), others, snapshot.restraints(key))
+        stale = self._stale(order)
+        trade, note = snapshot.restrain(key, order.unfilled, snapshot.effective(), stale)
+        if trade != order.unfilled and stale == NOT_KNOWN:
+            raise Waits(note)
         if trade == 0:
             self.unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, self.now, note)
             return None
         if trade != order.trade:
             self.unit.orders.change_trade(order.id, trade, note)
         return replace(order, trade=trade, note=note if note else order.note)
+
+    def _stale(self, order: InstrumentOrder) -> str:
+        """Which input of an order is too old by now to open a position; blank when none is."""
+        if self.closes is None:
+            return ""
+        run = self.unit.targets.latest_backtest(order.strategy)
+        inputs = InputTimes(self.unit, self.config).of(
+            order.strategy,
+            order.instrument,
+            backtest=None if run is None else run.time,
+            price=order.reference_time,
+        )
+        return stale_because(inputs, self.closes.get(order.instrument))
 
     def spawn(self, instrument: str, orders: Sequence[InstrumentOrder]) -> int:
         """Net the orders of one instrument, and make children of what is left."""
@@ -173,7 +241,10 @@ class _Spawner:
                 self.note(order, str(reason))
                 continue
             for child in children:
-                self.unit.orders.place_contract_order(order.id, child)
+                if child.is_filled:
+                    hand_over(self.unit, order, child, self.now)
+                else:
+                    self.unit.orders.place_contract_order(order.id, child)
             self.note(order, "")
             self.families.append(Family(order, tuple(children)))
             made += len(children)
@@ -196,7 +267,12 @@ class _Spawner:
         return view
 
     def _after_its_turn(self, order: InstrumentOrder) -> None:
-        """Raise Waits while the market is taken: by another kind of order, or by one that trades the other way."""
+        """Raise Waits while the market is taken: by another kind of order, or by one that trades the other way.
+
+        A panic order does not wait: what works there is cancelled for it.
+        """
+        if order.order_type is InstrumentOrderType.PANIC:
+            return
         markets = set(markets_of_instrument(self.config, order.instrument))
         for family in self.families:
             taken = markets & {child.instrument for child in family.children}
@@ -215,9 +291,15 @@ class _Spawner:
         if order.limit_price is not None:
             raise Waits("a limit on a spread between markets cannot be shared out among its legs")
         children: list[ContractOrder] = []
+        odd = odd_legs(self.unit, spread)
         for leg in spread.legs:
-            legs = self._in_one_market(order, order.unfilled * leg.ratio, self._view(leg.instrument))
-            children += [replace(child, reference_price=None, inter_spread_order=True) for child in legs]
+            view, trade = self._view(leg.instrument), order.unfilled * leg.ratio
+            there = taken_over(odd[leg.instrument], trade)
+            if there:
+                children.append(filled_child(order, view.standing.priced, there, last_price(self.unit, view)))
+            if trade != there:
+                legs = self._in_one_market(order, trade - there, view)
+                children += [replace(child, reference_price=None, inter_spread_order=True) for child in legs]
         return children
 
     def _in_one_market(self, order: InstrumentOrder, trade: int, view: RollView) -> list[ContractOrder]:
@@ -251,6 +333,8 @@ class _Spawner:
 
     def _after_reductions(self, order: InstrumentOrder) -> None:
         """Raise Waits while another family of the instrument has still to close what this order would open against."""
+        if order.order_type is InstrumentOrderType.PANIC:
+            return
         held = self.unit.positions.contract_positions()
         for family in self.families:
             closing = any(held.get(contract, 0) * left < 0 for contract, left in family.remaining.items())

@@ -2,26 +2,18 @@
 
 from pysys.config import Config
 from pysys.domain.contracts import Contract
-from pysys.domain.errors import ConfigError
-from pysys.domain.spreads import Spread, SpreadLeg
+from pysys.domain.spreads import Spread
 from pysys.store.unit import UnitOfWork
 
 
 def spread_named(config: Config, code: str) -> Spread | None:
-    """The spread an instrument code stands for; None for an ordinary instrument. Raises ConfigError when malformed."""
-    definition = config.spread_instruments.get(code)
-    if definition is None:
-        return None
-    try:
-        return Spread(code, tuple(SpreadLeg(leg.instrument, leg.ratio, leg.chain) for leg in definition.legs))
-    except ValueError as error:
-        raise ConfigError(f"spread_instruments.{code}: {error}.") from error
+    """The spread an instrument code stands for; None for an ordinary instrument."""
+    return config.spreads.get(code)
 
 
 def calendar_spreads(config: Config, market: str) -> list[Spread]:
     """Spreads between contracts of one market."""
-    found = (spread_named(config, code) for code in sorted(config.spread_instruments))
-    return [spread for spread in found if spread is not None and spread.markets == (market,)]
+    return [spread for spread in config.spreads.values() if spread.markets == (market,)]
 
 
 def market_of_instrument(config: Config, code: str) -> str:
@@ -38,11 +30,7 @@ def markets_of_instrument(config: Config, code: str) -> tuple[str, ...]:
 
 def legs_held(unit: UnitOfWork, config: Config) -> dict[str, dict[Contract, int]]:
     """Contracts held for each spread within one market. Legs between markets count as the market's own."""
-    within = {
-        code
-        for code in config.spread_instruments
-        if (spread := spread_named(config, code)) is not None and spread.within_one_market
-    }
+    within = {code for code, spread in config.spreads.items() if spread.within_one_market}
     if not within:
         return {}
     found: dict[str, dict[Contract, int]] = {}
@@ -50,6 +38,24 @@ def legs_held(unit: UnitOfWork, config: Config) -> dict[str, dict[Contract, int]
         if owner in within:
             found.setdefault(owner, {})[contract] = held
     return found
+
+
+def legs_by_market(unit: UnitOfWork) -> dict[str, int]:
+    """How many contracts of each market are held as legs of spreads, of either kind; the rest is the market's own."""
+    found: dict[str, int] = {}
+    for (_, contract), held in unit.orders.legs_held_for_others().items():
+        found[contract.instrument] = found.get(contract.instrument, 0) + held
+    return found
+
+
+def legs_between_markets(unit: UnitOfWork, config: Config, market: str) -> dict[str, int]:
+    """By spread between markets, how many contracts of one of its markets are held for it; wherever they rolled to."""
+    found: dict[str, int] = {}
+    for (owner, contract), held in unit.orders.legs_held_for_others().items():
+        spread = config.spreads.get(owner)
+        if contract.instrument == market and (spread is None or not spread.within_one_market):
+            found[owner] = found.get(owner, 0) + held
+    return {owner: held for owner, held in found.items() if held}
 
 
 def outright_positions(unit: UnitOfWork, config: Config, market: str) -> dict[Contract, int]:

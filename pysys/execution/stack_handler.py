@@ -7,21 +7,22 @@ from zoneinfo import ZoneInfo
 
 from pysys.broker.port import BrokerUnavailable
 from pysys.desk import Desk
-from pysys.domain.errors import PysysError
 from pysys.domain.process_rules import ProcessStatus
 from pysys.execution.commands import carry_out_waiting
 from pysys.execution.fills import pull_fills
 from pysys.execution.identity import require_account
+from pysys.execution.isolation import Patience
 from pysys.execution.lease import TradingLease, claim_trading
-from pysys.execution.stack_methods import PROCESS, Patience, StackHandler, takes_down
-from pysys.execution.stack_result import StackHandlerResult
+from pysys.execution.stack_methods import StackHandler, takes_down
+from pysys.execution.stack_result import PROCESS, StackHandlerResult
 from pysys.execution.wire import wired
 
 __all__ = ["StackHandlerResult", "pull_fills", "run_stack_handler"]
 
 SIMULATED_STEP = timedelta(minutes=1)
 LONGEST_SLEEP = timedelta(seconds=1)  # so that STOP is heard
-MAX_PASSES = 200  # in one moment; more means something keeps undoing itself
+RESTLESS = "moments_without_rest"
+MAX_PASSES = 200  # in one go; then STOP and commands are heard before the next
 
 log = logging.getLogger(__name__)
 
@@ -100,10 +101,12 @@ class _Loop:
         self.stops = stops
         self.progress = progress
         self.told_to_stop = told_to_stop
-        self.handler = StackHandler(self.desk, stops)
+        self.handler = StackHandler(self.desk, stops, lease)
+        self._restless: object = None  # how things stood after MAX_PASSES without coming to rest
 
     def run(self) -> StackHandlerResult:
         clock = self.desk.clock
+        self.handler.take_over_claims()
         while (now := clock.now()) < self.stops and not self.told_to_stop():
             self.lease.beat()
             with self.desk.store.read() as unit:
@@ -113,10 +116,11 @@ class _Loop:
                 break
             if asked:
                 carry_out_waiting(self.handler)
-            self._work_this_moment(paused=status is ProcessStatus.PAUSE)
+            at_rest = self._work_this_moment(paused=status is ProcessStatus.PAUSE)
             if self.progress is not None:
                 self.progress(now)
-            self._sleep(now)
+            if at_rest or self._goes_round():
+                self._sleep(now)
         self.lease.beat()
         if takes_down(self.desk.config):
             self.handler.take_down()
@@ -125,13 +129,27 @@ class _Loop:
         self.handler.result.ended = clock.now()
         return self.handler.result
 
-    def _work_this_moment(self, *, paused: bool) -> None:
-        """Repeat the passes until nothing more happens now, so that where a run was cut off plays no part."""
+    def _work_this_moment(self, *, paused: bool) -> bool:
+        """Repeat the passes until nothing more happens now, so that where a run was cut off plays no part.
+
+        False when it has not come to rest, for which there may be a good reason: many lots in a deep market.
+        """
         for _ in range(MAX_PASSES):
             if not self.handler.one_pass(paused=paused):
-                return
+                self._restless = None
+                return True
             self.lease.beat()
-        raise PysysError(f"The stack handler did not come to rest in {MAX_PASSES} passes at {self.desk.clock.now()}.")
+        return False
+
+    def _goes_round(self) -> bool:
+        """Whether what is done keeps undoing itself; a person is told once, and time goes on."""
+        before, self._restless = self._restless, self.handler.progress()
+        if before != self._restless:
+            return False
+        if not self.handler.result.counts.get(RESTLESS):
+            log.critical("the stack handler does not come to rest: %d passes, and nothing filled or ended", MAX_PASSES)
+        self.handler.result.add(RESTLESS, 1)
+        return True
 
     def _sleep(self, now: datetime) -> None:
         """Until the next look: soon while an order is working; in a simulation, until something can happen.

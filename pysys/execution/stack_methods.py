@@ -1,8 +1,7 @@
 """The methods of run_stack_handler: what is done to the orders, over and over, and how a day is taken down."""
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -11,30 +10,36 @@ from pysys.config import Config
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import ConfigError
-from pysys.domain.orders import BrokerOrderStatus, ContractOrder, Fill, InstrumentOrder
+from pysys.domain.orders import BrokerOrder, BrokerOrderStatus, ContractOrder, Fill, InstrumentOrder
 from pysys.domain.process_rules import MethodHistory, MethodRule, due_methods
-from pysys.execution.broker_orders import OpenMarket, create_broker_orders, workable
+from pysys.execution.broker_orders import OpenMarket, create_broker_orders, in_the_way, is_panic, workable
+from pysys.execution.claims import take_over_claims
 from pysys.execution.completion import complete_orders
 from pysys.execution.fates import resolve_fates
-from pysys.execution.fills import ask_since, record_fills
+from pysys.execution.fills import ask_since, record_fills, tell_of_alerts
 from pysys.execution.identity import check_contract, check_locked_again
-from pysys.execution.lease import LeaseLost
+from pysys.execution.isolation import Isolation, Patience
+from pysys.execution.late_fees import tell_of_missing_fees
+from pysys.execution.lease import LeaseLost, TradingLease
 from pysys.execution.not_sent import Retries
 from pysys.execution.reconciliation import Reconciler
 from pysys.execution.restraining import beyond_limits, reduce_to_limits
-from pysys.execution.rolling import force_rolls
-from pysys.execution.spawning import Prices, prices_for_conditions, spawn_contract_orders
+from pysys.execution.roll_views import owing_families
+from pysys.execution.roll_watch import cut_off_rolls, held_up_rolls
+from pysys.execution.rolling import force_rolls, forced_markets
+from pysys.execution.sending import held_up
+from pysys.execution.spawning import closes_for_conditions, prices_for_conditions, spawn_contract_orders
 from pysys.execution.spread_book import markets_of_instrument
-from pysys.execution.stack_result import StackHandlerResult
+from pysys.execution.stack_result import PROCESS, StackHandlerResult
 from pysys.execution.wire import TradingStopped
-from pysys.execution.working import manage_working_orders, request_cancel
-from pysys.store.restrictions import FAULT
+from pysys.execution.working import cancel_excess, cancel_overdue, manage_working_orders, request_cancel
+from pysys.store.sent_orders import SentOrder
+from pysys.store.unit import UnitOfWork
 
-PROCESS = "run_stack_handler"
 CANCEL_WAIT = timedelta(seconds=60)
-LOOK_FOR_STRANGERS = timedelta(minutes=5)  # orders at the broker that are not ours
-FIRST_RETRY = timedelta(seconds=2)
-LAST_RETRY = timedelta(minutes=1)
+LOOK_FOR_STRANGERS = timedelta(minutes=1)  # orders at the broker that are not ours, or over in our books
+LOOK_FOR_FEES = timedelta(hours=1)  # that have not come for days
+WORKING_FAILED = "working its orders failed"
 
 log = logging.getLogger(__name__)
 
@@ -58,46 +63,33 @@ class Sessions:
         return next((s.opens for s in self.of(instrument) if s.opens > now), None)
 
 
-@dataclass(slots=True)
-class Patience:
-    """When to ask somebody again who did not answer: later each time."""
-
-    failures: int = 0
-    not_before: datetime | None = None
-
-    def failed(self, now: datetime) -> timedelta:
-        wait: timedelta = min(FIRST_RETRY * 2 ** min(self.failures, 10), LAST_RETRY)
-        self.failures += 1
-        self.not_before = now + wait
-        return wait
-
-    def waits(self, now: datetime) -> bool:
-        return self.not_before is not None and now < self.not_before
-
-
 class StackHandler:
     """The methods on one desk, and what they remember from one moment to the next; nothing of it needs to survive."""
 
-    def __init__(self, desk: Desk, stops: datetime) -> None:
+    def __init__(self, desk: Desk, stops: datetime, lease: TradingLease | None = None) -> None:
+        """lease: what the desk is traded under, kept while something takes long; none where nothing else trades."""
         now = desk.clock.now()
         self.desk = desk
         self.stops = stops
+        self._lease = lease
         self.result = StackHandlerResult(now)
         self.sessions = Sessions(desk.broker, now, stops)
         self.reconciler = Reconciler(desk)
         self.patience = Patience()
         self._rules = method_rules(desk.config)
         self._history: dict[str, MethodHistory] = {}
-        self._instruments: dict[str, Patience] = {}
+        self._isolation = Isolation(desk, self.result.faults)
         self._retries = Retries()
         self._checked: set[Contract] = set()
         self._booked: set[tuple[str, str]] = set()  # executions nothing is left to learn of
         self._just_filled: set[str] = set()
         self._in_touch = False  # everything open or intended has been asked about, and nothing failed since
         self._strangers_sought: datetime | None = None
+        self._fees_sought: datetime | None = None
+        self._rolls_told: set[tuple[str, str]] = set()  # (market, trouble)
 
     def one_pass(self, *, paused: bool = False) -> int:
-        """Every method that is due, once; how much was done. Paused: fills and their consequences only.
+        """Every method that is due, once; how much was done. Paused: fills and their consequences, and time-outs, only.
 
         A broker that does not answer costs nothing but time: see `patience`.
         """
@@ -107,11 +99,14 @@ class StackHandler:
         changes = 0
         try:
             for rule in due_methods(self._rules, self._history, now):
+                method = METHODS[rule.name]
                 if paused and rule.name in _PLACING:
-                    continue
+                    if method is not StackHandler.place_broker_orders:
+                        continue
+                    method = StackHandler.cancel_overdue
                 past = self._history.get(rule.name, MethodHistory())
                 self._history[rule.name] = MethodHistory(past.executions + 1, now)
-                changes += METHODS[rule.name](self)
+                changes += self._isolation.guarded(partial(method, self))
         except BrokerUnavailable as error:
             self._out_of_touch(error, now)
             return 0
@@ -131,21 +126,50 @@ class StackHandler:
         log.warning("the broker does not answer (%s); nothing new is sent, next try in %s", error, wait)
         self.reconciler.not_known(str(error))
 
+    def take_over_claims(self) -> None:
+        """Work on what a dead process left at the broker."""
+        self._isolation.guarded(partial(take_over_claims, self.desk.store))
+
     # --- the methods ---
 
     def process_fills_stack(self) -> int:
         """Book what the broker has executed, and learn what became of every order not settled."""
         new = self.pull_fills()
         self._just_filled = {fill.contract.instrument for fill in new}
-        changes = self.result.add("fills", len(new)) + resolve_fates(self.desk)
+        changes = self.result.add("fills", len(new)) + self._resolve_fates()
         self._in_touch = True
+        self._look_for_fees()
         return changes
+
+    def _resolve_fates(self) -> int:
+        with self.desk.store.read() as unit:
+            unsettled = [order.instrument for order in unit.sent_orders.unsettled()]
+        failure = "learning what became of its orders failed"
+        return self._isolation.work(failure, unsettled, partial(resolve_fates, self.desk))
+
+    def _look_for_fees(self) -> None:
+        now = self.desk.clock.now()
+        if self._fees_sought is None or now - self._fees_sought >= LOOK_FOR_FEES:
+            self.result.add("fees_told_missing", tell_of_missing_fees(self.desk.store, now))
+            self.result.add("alerts_told_late", tell_of_alerts(self.desk.store, now))
+            self._tell_of_rolls("held up", lambda unit: held_up_rolls(unit, self.desk.config, now))
+            self._fees_sought = now
+
+    def _tell_of_rolls(self, trouble: str, look: Callable[[UnitOfWork], dict[str, str]]) -> None:
+        """Remember what a person should know of rolls, and say each trouble of a market once in this run."""
+        with self.desk.store.read() as unit:
+            found = look(unit)
+        for market, what in found.items():
+            if (market, trouble) not in self._rolls_told:
+                log.critical("%s: %s", market, what, extra={"instrument_code": market})
+        self._rolls_told |= {(market, trouble) for market in found}
+        self.result.rolls |= found
 
     def pull_fills(self) -> list[Fill]:
         """Executions we had not recorded. One that cannot be booked locks its instrument, and the others are."""
         desk = self.desk
         with desk.store.read() as unit:
-            since = ask_since(unit, desk.clock.now())
+            since = ask_since(unit, desk.clock.now(), desk.broker.name)
         fills = desk.broker.fills_since(since)
         try:
             return record_fills(desk.store, fills, desk.clock.now(), self._booked)
@@ -158,7 +182,7 @@ class StackHandler:
         try:
             return record_fills(self.desk.store, [fill], self.desk.clock.now())
         except Exception as error:
-            self._fault(fill.contract.instrument, f"fill {fill.execution_id} cannot be booked", error)
+            self._isolation.fault(fill.contract.instrument, f"fill {fill.execution_id} cannot be booked", error)
             return []
 
     def check_external_position_break(self) -> int:
@@ -179,51 +203,73 @@ class StackHandler:
         """End families that are filled to the last leg."""
         if not self._something_to_advance():
             return 0
-        with self.desk.store.write() as unit:
-            ended = complete_orders(unit, self.desk.clock.now())
-            unit.commit()
-        return self.result.add("families_completed", ended)
+        return self.result.add("families_completed", self._end_families("ending its orders failed"))
+
+    def _end_families(self, failure: str, *, end_of_day: bool = False) -> int:
+        def end(codes: Collection[str]) -> int:
+            with self.desk.store.write() as unit:
+                if self._lease is not None:
+                    self._lease.require(unit)
+                ended = complete_orders(unit, self.desk.clock.now(), codes, end_of_day=end_of_day)
+                unit.commit()
+            return ended
+
+        with self.desk.store.read() as unit:
+            codes = unit.orders.active_instruments()
+        return self._isolation.work(failure, codes, end)
 
     def force_roll_orders(self) -> int:
         """Make the orders that force a roll."""
-        with self.desk.store.write() as unit:
-            rolls = force_rolls(unit, self.desk.config, self.desk.clock.now())
-            unit.commit()
-        return self.result.add("roll_orders", rolls)
+
+        def force(markets: Collection[str]) -> int:
+            with self.desk.store.write() as unit:
+                rolls = force_rolls(unit, self.desk.config, self.desk.clock.now(), markets)
+                unit.commit()
+            return rolls
+
+        with self.desk.store.read() as unit:
+            markets = forced_markets(unit)
+        return self.result.add("roll_orders", self._isolation.work("forcing its roll failed", markets, force))
 
     def spawn_children(self, only: int | None = None) -> int:
         """Make the contract orders of new instrument orders, or of one. What fails in one instrument stays in it."""
         self._keep_limits()
         if not self._something_to_advance():
             return 0
-        prices = prices_for_conditions(self.desk)
         if only is not None:
-            return self.result.add("contract_orders", self._spawn(prices, lambda order: order.id == only))
-        try:
-            return self.result.add("contract_orders", self._spawn(prices, lambda order: True))
-        except Exception:
-            log.exception("contract orders cannot be made together; each instrument is tried alone")
+            return self.result.add("contract_orders", self._spawn(lambda order: order.id == only))
         with self.desk.store.read() as unit:
-            codes = _instruments(order.instrument for order in unit.orders.without_children())
-        made = sum(self._alone(code, partial(self._spawn, prices, partial(_is_in, code))) for code in codes)
+            waiting = [*unit.orders.without_children(), *(family.parent for family in owing_families(unit))]
+            codes = [*forced_markets(unit), *(order.instrument for order in waiting)]
+        made = self._isolation.work(
+            "making its contract orders failed",
+            codes,
+            lambda chosen: self._spawn(lambda order: order.instrument in chosen, chosen),
+        )
         return self.result.add("contract_orders", made)
 
-    def _spawn(self, prices: Prices, chosen: Callable[[InstrumentOrder], bool]) -> int:
-        """Make the children of the chosen orders in one transaction."""
+    def _spawn(self, chosen: Callable[[InstrumentOrder], bool], markets: Collection[str] | None = None) -> int:
+        """Make the children of the chosen orders, and let roll states of these markets settle, in one transaction."""
+        config, now = self.desk.config, self.desk.clock.now()
+        prices = prices_for_conditions(self.desk, chosen)
+        closes = closes_for_conditions(self.desk, prices)
         with self.desk.store.write() as unit:
-            made = spawn_contract_orders(unit, self.desk.config, self.desk.clock.now(), prices, chosen=chosen)
+            made = spawn_contract_orders(unit, config, now, prices, closes=closes, chosen=chosen, markets=markets)
             unit.commit()
         return made
 
     def _keep_limits(self) -> None:
         """Order what brings positions back within their limits, though no strategy asked."""
+
+        def reduce(codes: Collection[str]) -> int:
+            with self.desk.store.write() as unit:
+                reducing = reduce_to_limits(unit, self.desk.config, self.desk.clock.now(), codes)
+                unit.commit()
+            return reducing
+
         with self.desk.store.read() as unit:
-            if not beyond_limits(unit, self.desk.config):
-                return
-        with self.desk.store.write() as unit:
-            reducing = reduce_to_limits(unit, self.desk.config, self.desk.clock.now())
-            unit.commit()
-        self.result.add("orders_to_keep_limits", reducing)
+            beyond = beyond_limits(unit, self.desk.config)
+        self.result.add("orders_to_keep_limits", self._isolation.work("keeping its limits failed", beyond, reduce))
 
     def _something_to_advance(self) -> bool:
         """Whether a family may have ended or needs children: mostly not, and then nothing is written."""
@@ -233,13 +279,33 @@ class StackHandler:
     def place_broker_orders(self) -> int:
         """Let the algos look at their orders, and send new ones for contract orders that can trade now."""
         if self._stopped():
-            return 0
+            return self.cancel_overdue()
         if not self._in_touch:
             self.process_fills_stack()  # nothing new while anything intended or open has not been asked about
         with self.desk.store.read() as unit:
             working = unit.orders.active_broker_orders()
-        moved = self._together_or_alone((order.instrument for order in working), self._manage)
-        return self.result.add("orders_moved_or_cancelled", moved) + self.send_new_orders()
+        codes = [order.instrument for order in working]
+        moved = self._isolation.work(WORKING_FAILED, codes, self._manage, one_may_be_silent=True)
+        self.result.add("orders_moved_or_cancelled", moved)
+        cleared = self._isolation.work(WORKING_FAILED, codes, self._make_way, one_may_be_silent=True)
+        return moved + self.result.add("orders_cancelled_for_panic", cleared) + self.send_new_orders()
+
+    def _make_way(self, codes: Collection[str]) -> int:
+        with self.desk.store.read() as unit:
+            panics = [o for o in unit.orders.active_contract_orders() if is_panic(o) and o.instrument in codes]
+            free = [order for order in panics if held_up(unit, order) is None]
+            blocking = in_the_way(free, unit.orders.active_broker_orders())
+        unasked = [(order, panic) for order, panic in blocking if order.is_open and order.cancel_requested_at is None]
+        for order, panic in unasked:
+            request_cancel(self.desk, order, f"makes way for panic order {panic}")
+        return len(unasked)
+
+    def cancel_overdue(self) -> int:
+        """Cancel what has been at the broker for too long: that only takes risk away, so nothing holds it up."""
+        with self.desk.store.read() as unit:
+            codes = [order.instrument for order in unit.orders.active_broker_orders()]
+        cancelled = self._isolation.work(WORKING_FAILED, codes, self._cancel_overdue, one_may_be_silent=True)
+        return self.result.add("orders_moved_or_cancelled", cancelled)
 
     def send_new_orders(self, only: int | None = None) -> int:
         """Send broker orders for contract orders that can trade now, or for one of them whose turn it is."""
@@ -251,8 +317,10 @@ class StackHandler:
         with self.desk.store.read() as unit:
             waiting = unit.orders.active_contract_orders()
         chosen = (order.instrument for order in waiting if only in (None, order.id))
-        codes = [code for code in chosen if code not in self.reconciler.findings.suspected]
-        sent = self._together_or_alone(codes, partial(self._create, waiting, only))
+        findings = self.reconciler.findings  # a break stands, whoever has lifted its lock meanwhile
+        codes = [code for code in chosen if code not in {*findings.suspected, *findings.breaks}]
+        create = partial(self._create, waiting, only)
+        sent = self._isolation.work(WORKING_FAILED, codes, create, one_may_be_silent=True)
         return self.result.add("broker_orders", sent)
 
     def _stopped(self) -> bool:
@@ -260,9 +328,20 @@ class StackHandler:
             return unit.restrictions.kill_switch_engaged()
 
     def _manage(self, codes: Collection[str]) -> int:
+        working, cancelled = self._without_excess(codes)
+        return cancelled + manage_working_orders(self.desk, working, self._markets(codes), self.stops)
+
+    def _cancel_overdue(self, codes: Collection[str]) -> int:
+        working, cancelled = self._without_excess(codes)
+        return cancelled + cancel_overdue(self.desk, working)
+
+    def _without_excess(self, codes: Collection[str]) -> tuple[list[BrokerOrder], int]:
+        """Orders at the broker, and how many others were cancelled because they could trade too much."""
         with self.desk.store.read() as unit:
             working = [order for order in unit.orders.active_broker_orders() if order.instrument in codes]
-        return manage_working_orders(self.desk, working, self._markets(codes), self.stops)
+            parents = {order.id: order for order in unit.orders.active_contract_orders()} if working else {}
+        excess = cancel_excess(self.desk, working, parents)
+        return [order for order in working if order not in excess], len(excess)
 
     def _create(self, waiting: Sequence[ContractOrder], only: int | None, codes: Collection[str]) -> int:
         markets = self._markets(codes)
@@ -285,64 +364,6 @@ class StackHandler:
             self._checked.add(contract)
         return contract in self._checked
 
-    # --- one instrument at a time ---
-
-    def _together_or_alone(self, codes: Iterable[str], work: Callable[[Collection[str]], int]) -> int:
-        """Work instruments in one go, which is quicker; when that fails, each by itself, so that one fails alone.
-
-        What was done before the failure is in the store, and is not done again.
-        """
-        now = self.desk.clock.now()
-        waiting = [code for code in _instruments(codes) if not self._patience_with(code).waits(now)]
-        if not waiting:
-            return 0
-        try:
-            done = work(waiting)
-        except (LeaseLost, TradingStopped):
-            raise
-        except Exception as error:
-            log.info("%d instruments failed together (%s), each is worked alone", len(waiting), error)
-            return sum(self._alone(code, partial(work, [code])) for code in waiting)
-        for code in waiting:
-            self._instruments.pop(code, None)
-        return done
-
-    def _patience_with(self, instrument: str) -> Patience:
-        return self._instruments.get(instrument, Patience())
-
-    def _alone(self, instrument: str, work: Callable[[], int]) -> int:
-        """Work one instrument. What goes wrong in it stays in it: the others go on.
-
-        A broker silent about it makes it wait; anything unforeseen locks it until a person looks.
-        """
-        now = self.desk.clock.now()
-        patience = self._patience_with(instrument)
-        if patience.waits(now):
-            return 0
-        try:
-            done = work()
-        except (LeaseLost, TradingStopped):
-            raise
-        except BrokerUnavailable as error:
-            wait = patience.failed(now)
-            self._instruments[instrument] = patience
-            log.warning("%s: the broker does not answer (%s); next try in %s", instrument, error, wait)
-            return 0
-        except Exception as error:
-            self._fault(instrument, "working its orders failed", error)
-            return 0
-        self._instruments.pop(instrument, None)
-        return done
-
-    def _fault(self, instrument: str, what: str, error: Exception) -> None:
-        why = f"{what}: {type(error).__name__}: {' '.join(str(error).split())}"
-        self.result.faults[instrument] = why
-        with self.desk.store.write() as unit:
-            new = unit.restrictions.lock(instrument, FAULT, at=self.desk.clock.now(), who=PROCESS, why=why)
-            unit.commit()
-        if new:
-            log.critical("%s is locked, %s", instrument, why, exc_info=error, extra={"instrument_code": instrument})
-
     # --- the end of the day ---
 
     def take_down(self) -> None:
@@ -352,40 +373,64 @@ class StackHandler:
         """
         desk = self.desk
         deadline = desk.clock.now() + CANCEL_WAIT
-        self._settle(self.cancel_all)
-        while self.unsettled() and desk.clock.now() < deadline:
+        self._settle()
+        while self._anything_active() and desk.clock.now() < deadline:
             desk.clock.sleep_until(desk.clock.now() + CANCEL_WAIT / 6)
-            self._settle(lambda: 0)
+            self._settle()
         self.result.unresolved = self.unsettled()
-        with desk.store.write() as unit:
-            ended = complete_orders(unit, desk.clock.now(), end_of_day=True)
-            self.result.add("families_ended_at_end_of_day", ended)
-            unit.commit()
+        self.result.rolls.clear()
+        self._tell_of_rolls("held up", lambda unit: held_up_rolls(unit, desk.config, desk.clock.now()))
+        ended = self._end_families("ending its orders with the day failed", end_of_day=True)
+        self._tell_of_rolls("cut off", cut_off_rolls)
+        self.result.add("families_ended_at_end_of_day", ended)
         try:
             self.check_external_position_break()
         except BrokerUnavailable as error:
             self._out_of_touch(error, desk.clock.now())
 
-    def _settle(self, first: Callable[[], int]) -> None:
+    def _settle(self) -> None:
+        if self._lease is not None:
+            self._lease.beat()
         try:
-            first()
-            self.process_fills_stack()
+            self.cancel_all()
+            self._isolation.guarded(self.process_fills_stack)
         except BrokerUnavailable as error:
             self._out_of_touch(error, self.desk.clock.now())
 
     def cancel_all(self, why: str = "end of day") -> int:
         """Ask the broker to cancel every order of ours that may still trade; how many were asked for."""
+
+        def cancel(codes: Collection[str]) -> int:
+            ours = [order for order in self._cancellable() if order.instrument in codes]
+            for order in ours:
+                request_cancel(self.desk, order, why)
+            return len(ours)
+
+        codes = [order.instrument for order in self._cancellable()]
+        return self._isolation.work("cancelling its orders failed", codes, cancel)
+
+    def _cancellable(self) -> list[SentOrder]:
         with self.desk.store.read() as unit:
-            working = [o for o in unit.orders.active_broker_orders() if o.is_open and o.cancel_requested_at is None]
-        for order in working:
-            request_cancel(self.desk, order, why)
-        return len(working)
+            return [order for order in unit.sent_orders.unsettled() if order.may_trade and not order.cancel_asked]
+
+    def _anything_active(self) -> bool:
+        with self.desk.store.read() as unit:
+            return bool(unit.sent_orders.unsettled())
 
     def unsettled(self) -> list[str]:
         """References of orders whose fate the broker has not told."""
         with self.desk.store.read() as unit:
-            active = unit.orders.active_broker_orders()
-        return [order.order_ref for order in active if order.status is not BrokerOrderStatus.REJECTED]
+            active = unit.sent_orders.unsettled()
+        return [order.order_ref for order in active if order.status != BrokerOrderStatus.REJECTED]
+
+    def progress(self) -> object:
+        """What differs after anything was filled, or an order has ended or come."""
+        with self.desk.store.read() as unit:
+            return (
+                unit.positions.fill_totals(),
+                [order.id for order in unit.orders.active_instrument_orders()],
+                [order.id for order in unit.orders.active_contract_orders()],
+            )
 
     # --- when to look again ---
 
@@ -401,15 +446,6 @@ class StackHandler:
         moments = [now + step for code in waiting if self.sessions.open_market(code, now) is not None]
         moments += [opens for code in waiting if (opens := self.sessions.next_open(code, now)) is not None]
         return min(moments, default=None)
-
-
-def _instruments(codes: Iterable[str]) -> list[str]:
-    """Each once, in the order they first appear."""
-    return list(dict.fromkeys(codes))
-
-
-def _is_in(instrument: str, order: InstrumentOrder) -> bool:
-    return order.instrument == instrument
 
 
 # By their configured names, in the order they run: what the broker says comes before what we decide.

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+PROCESS = "run_stack_handler"
+
+
 @dataclass
 class StackHandlerResult:
     """What one run of the stack handler did."""
@@ -17,10 +20,11 @@ class StackHandlerResult:
     started: datetime  # UTC
     ended: datetime | None = None
     counts: dict[str, int] = field(default_factory=dict)
-    breaks: dict[str, str] = field(default_factory=dict)  # instruments that differ from the broker's, and how
+    breaks: dict[str, str] = field(default_factory=dict)  # instruments that differ from the broker's, or among us; how
     unresolved: list[str] = field(default_factory=list)  # broker orders whose fate is not known at the end
     strangers: dict[str, str] = field(default_factory=dict)  # orders at the broker that are not ours
     faults: dict[str, str] = field(default_factory=dict)  # instruments locked because working them failed, and how
+    rolls: dict[str, str] = field(default_factory=dict)  # markets whose roll is held up for too long, or was cut off
     unknown: str = ""  # why the broker's positions are not known at the end
 
     def add(self, name: str, number: int) -> int:
@@ -40,6 +44,7 @@ class StackHandlerResult:
             "unresolved": self.unresolved,
             "strangers": self.strangers,
             "faults": self.faults,
+            "rolls": self.rolls,
             "unknown": self.unknown,
         }
 
@@ -54,10 +59,16 @@ class StackHandlerResult:
             raise NeedsOperator(f"The broker's positions are not known: {self.unknown}")
         if self.breaks:
             where = "; ".join(f"{instrument} {how}" for instrument, how in self.breaks.items())
-            raise NeedsOperator(f"Positions differ from the broker's, so these are locked: {where}.")
+            raise NeedsOperator(
+                "Contracts held differ from the broker's positions, or from what strategies own, so these are locked: "
+                f"{where}. A balance trade puts the books right."
+            )
         if self.faults:
             where = "; ".join(f"{instrument} {how}" for instrument, how in self.faults.items())
             raise NeedsOperator(f"Working these failed, so they are locked until a person unlocks them: {where}.")
+        if self.rolls:
+            where = "; ".join(f"{market} {what}" for market, what in self.rolls.items())
+            raise NeedsOperator(f"These rolls need a person: {where}.")
         if self.strangers:
             what = "; ".join(f"{ref} ({legs})" for ref, legs in self.strangers.items())
             raise NeedsOperator(

@@ -1,9 +1,10 @@
 """The overnight backtests: prices and capital in, optimal positions out."""
 
+import logging
 import math
-import time
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,12 +14,19 @@ import pandas as pd
 import pysys
 from pysys.config import Method
 from pysys.data.market_data import load_market_data
+from pysys.data.spread_market_data import with_spreads
 from pysys.desk import Desk
+from pysys.domain.contracts import Contract
 from pysys.domain.errors import ConfigError, NeedsOperator, PysysError
-from pysys.domain.targets import BufferedTarget, Target
+from pysys.domain.prices import MultipleRows
+from pysys.domain.spreads import Spread, legs_beside
+from pysys.domain.targets import BufferedTarget, SpreadTarget, Target
 from pysys.store.prices import SeriesKind
 from pysys.store.targets import BacktestRun
 from pysys.systems.market_data import MarketData
+from pysys.systems.strategy_runs import Outcome, StrategyDecision, StrategyJob, run_strategies
+
+log = logging.getLogger(__name__)
 
 CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"
 
@@ -100,56 +108,87 @@ def run_systems(desk: Desk, strategies: Sequence[str] | None = None) -> SystemsR
     """
     methods = configured_strategies(desk, "run_systems", strategies)
     with desk.store.read() as unit:
-        capital = unit.targets.latest_strategy_capital()
-    outcomes = []
-    prices = _Prices(desk)
+        capital = {strategy: amount for strategy, (_, amount) in unit.targets.latest_strategy_capital().items()}
+    now, prices = desk.clock.now(), _Prices(desk)
+    found: dict[str, StrategyOutcome] = {}
+    jobs: list[tuple[StrategyJob, MarketData]] = []
     for strategy, method in methods.items():
-        started = time.perf_counter()
         try:
-            if strategy not in capital:
-                raise NeedsOperator("no capital yet; run `pysys run strategy_allocation` first.")
-            outcomes.append(_run_one(desk, strategy, method, capital[strategy][1], prices, started))
-        except PysysError as error:
-            seconds = time.perf_counter() - started
-            outcomes.append(StrategyOutcome(strategy, math.nan, seconds, (), "", str(error)))
-    return SystemsResult(tuple(outcomes))
+            stored = _stored_already(desk, strategy, now)
+            if stored is not None:
+                found[strategy] = stored
+            else:
+                job = _job(desk, strategy, method, capital.get(strategy), now)
+                jobs.append((job, prices.of(job.config.instruments)))
+        except Exception as error:
+            found[strategy] = _failure(strategy, error)
+    ran = {job.strategy: job for job, _ in jobs}
+    for strategy, outcome in run_strategies(jobs):
+        try:
+            found[strategy] = _store(desk, ran[strategy], outcome)
+        except Exception as error:
+            found[strategy] = _failure(strategy, error)
+    return SystemsResult(tuple(found[strategy] for strategy in methods))
 
 
-def _run_one(
-    desk: Desk, strategy: str, method: Method, capital: float, prices: "_Prices", started: float
-) -> StrategyOutcome:
-    from pysys.systems.backtest import run_backtest
+def _stored_already(desk: Desk, strategy: str, now: datetime) -> StrategyOutcome | None:
+    """What a run at this moment stored."""
+    with desk.store.read() as unit:
+        before = unit.targets.latest_backtest(strategy)
+        if before is None or before.time != now:
+            return None
+        targets = tuple(unit.targets.targets_of(before.id))
+    return StrategyOutcome(strategy, before.capital, 0.0, targets, before.saved_state)
+
+
+def _job(desk: Desk, strategy: str, method: Method, capital: float | None, now: datetime) -> StrategyJob:
     from pysys.systems.backtest_yaml import read_backtest_config
-    from pysys.systems.saved_states import save_state
 
+    if capital is None:
+        raise NeedsOperator("no capital yet; run `pysys run strategy_allocation` first.")
+    if capital <= 0:
+        raise NeedsOperator(f"{strategy} has no capital ({capital:,.2f}), so it cannot hold anything.")
     if method.object not in (None, CLASSIC_SYSTEM):
         raise ConfigError(f"run_systems.{strategy}.object: {method.object} is not known; use {CLASSIC_SYSTEM}.")
     if not method.backtest_config_filename:
         raise ConfigError(f"run_systems.{strategy}: backtest_config_filename is missing.")
-    if capital <= 0:
-        raise NeedsOperator(f"{strategy} has no capital ({capital:,.2f}), so it cannot hold anything.")
-    now = desk.clock.now()
-    with desk.store.read() as unit:
-        before = unit.targets.latest_backtest(strategy)
-        again = before is not None and before.time == now
-        stored = unit.targets.targets_of(before.id) if before is not None and again else ()
-    if before is not None and again:
-        return StrategyOutcome(
-            strategy, before.capital, time.perf_counter() - started, tuple(stored), before.saved_state
-        )
     path = desk.home / method.backtest_config_filename
     if not path.is_file():
         raise ConfigError(f"run_systems.{strategy}: there is no file {path}.")
-    config = read_backtest_config(path)
-    chosen = config.instruments if config.instrument_weights else _instruments_with_prices(desk)
-    result = run_backtest(config, prices.of(tuple(chosen)), capital=capital)
-    targets = _targets(desk, strategy, now, result)
-    saved = save_state(result, desk.backtests, strategy, now, capital=capital, version=pysys.__version__)
-    run = BacktestRun(strategy, now, capital, result.instruments, desk.config_hash, saved.folder.name)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        config = read_backtest_config(path, desk.config.backtest_defaults)
+    for one in said:
+        log.warning("%s: %s", strategy, one.message)
+    if config.base_currency != desk.config.base_currency:
+        raise ConfigError(
+            f"{path}: base_currency {config.base_currency} is not that of the system, in which capital is counted; "
+            f"set it to {desk.config.base_currency}."
+        )
+    if not config.instrument_weights:
+        codes = _instruments_with_prices(desk)
+        config = replace(config, instrument_weights={code: 1.0 / len(codes) for code in codes})
+    return StrategyJob(strategy, config, capital, now, desk.backtests, path.parent, pysys.__version__)
+
+
+def _store(desk: Desk, job: StrategyJob, outcome: Outcome) -> StrategyOutcome:
+    if isinstance(outcome, Exception):
+        return _failure(job.strategy, outcome)
+    targets = _targets(desk, job.strategy, job.time, outcome)
+    run = BacktestRun(job.strategy, job.time, job.capital, outcome.instruments, desk.config_hash, outcome.saved_state)
     with desk.store.write() as unit:
         unit.targets.add_backtest(run, targets)
         unit.commit()
-    return StrategyOutcome(strategy, capital, time.perf_counter() - started, targets, saved.folder.name)
+    return StrategyOutcome(job.strategy, job.capital, outcome.seconds, targets, outcome.saved_state)
+
+
+def _failure(strategy: str, error: Exception) -> StrategyOutcome:
+    if isinstance(error, PysysError):
+        said = str(error)
+    else:
+        said = f"{type(error).__name__}: {error}"
+        log.error("the backtest of %s failed", strategy, exc_info=error)
+    return StrategyOutcome(strategy, math.nan, 0.0, (), "", said)
 
 
 class _Prices:
@@ -161,28 +200,40 @@ class _Prices:
 
     def of(self, instruments: tuple[str, ...]) -> MarketData:
         if instruments not in self._read:
-            self._read[instruments] = load_market_data(self._desk.store, instruments)
+            spreads = self._desk.config.spreads
+            ordinary = load_market_data(self._desk.store, [code for code in instruments if code not in spreads])
+            chosen = [spreads[code] for code in instruments if code in spreads]
+            self._read[instruments] = with_spreads(ordinary, self._desk.store, chosen)
         return self._read[instruments]
 
 
-def _targets(desk: Desk, strategy: str, now: datetime, result: Any) -> tuple[Target, ...]:
+def _targets(desk: Desk, strategy: str, now: datetime, decided: StrategyDecision) -> tuple[Target, ...]:
     """Buffers around the optimal positions, or whole contracts where the configuration optimises them."""
-    wanted = [one for one in result.latest_positions().values() if not math.isnan(one.notional_position)]
-    if result.config.small_system is None:
-        return tuple(_target(strategy, now, one) for one in wanted)
+    wanted = [one for one in decided.latest.values() if not math.isnan(one.notional_position)]
+    if decided.optimiser is None:
+        return tuple(_target(desk, strategy, now, one) for one in wanted)
     from pysys.execution.small_accounts import optimised_targets
 
-    return optimised_targets(desk, strategy, result, now, {one.instrument: _reference(one) for one in wanted})
+    return optimised_targets(
+        desk, strategy, decided.optimiser, now, {one.instrument: _reference(one) for one in wanted}
+    )
 
 
 def _instruments_with_prices(desk: Desk) -> list[str]:
-    """Active instruments that have an adjusted price: what a configuration without instrument_weights trades."""
+    """What a configuration without instrument_weights trades: active instruments with an adjusted price, no spreads.
+
+    A spread is another way to hold markets that are there already, so it is traded where it is named only.
+    """
     with desk.store.read() as unit:
         active = {instrument.code for instrument in unit.markets.instruments()}
-        return sorted({key.code for key in unit.prices.series(SeriesKind.ADJUSTED)} & active)
+        priced = {key.code for key in unit.prices.series(SeriesKind.ADJUSTED)}
+        return sorted((priced & active) - desk.config.spreads.keys())
 
 
-def _target(strategy: str, now: datetime, wanted: Any) -> BufferedTarget:
+def _target(desk: Desk, strategy: str, now: datetime, wanted: Any) -> Target:
+    spread = desk.config.spreads.get(wanted.instrument)
+    if spread is not None:
+        return _spread_target(desk, spread, strategy, now, wanted)
     return BufferedTarget(
         strategy=strategy,
         instrument=wanted.instrument,
@@ -192,6 +243,32 @@ def _target(strategy: str, now: datetime, wanted: Any) -> BufferedTarget:
         upper=float(wanted.buffer_upper),
         **_reference(wanted),
     )
+
+
+def _spread_target(desk: Desk, spread: Spread, strategy: str, now: datetime, wanted: Any) -> SpreadTarget:
+    """A buffer in units, with the contract of every leg that the reference price was taken from."""
+    reference = _reference(wanted)
+    first = Contract(spread.legs[0].instrument, reference["reference_contract"])
+    with desk.store.read() as unit:
+        if spread.within_one_market:
+            legs = list(legs_beside(spread, first, unit.markets.roll_parameters(first.instrument)))
+        else:
+            others = [unit.prices.last_multiple(code) for code in spread.markets[1:]]
+            legs = [first, *(_priced(code, rows) for code, rows in zip(spread.markets[1:], others, strict=True))]
+    return SpreadTarget(
+        strategy=strategy,
+        instrument=spread.code,
+        time=now,
+        lower=float(wanted.buffer_lower),
+        upper=float(wanted.buffer_upper),
+        reference_contracts=tuple(contract.date for contract in legs),
+        reference_price=reference["reference_price"],
+        reference_time=reference["reference_time"],
+    )
+
+
+def _priced(code: str, latest: MultipleRows) -> Contract:
+    return Contract(code, f"{int(latest.price_contract[-1]):08d}")
 
 
 def _reference(wanted: Any) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from pysys.broker.port import (
@@ -18,31 +18,45 @@ from pysys.broker.port import (
     Quote,
     Session,
 )
+from pysys.clock import Clock
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
-from pysys.domain.errors import NeedsOperator
+from pysys.domain.errors import NeedsOperator, TryAgain
 from pysys.domain.orders import Fill
 from pysys.execution.lease import TradingLease
+
+SEND_WITHIN = timedelta(minutes=2)  # of being written down
+LOOK_HOLDS = timedelta(seconds=5)  # of real time: after a longer gap everything is looked at again before sending
 
 
 class TradingStopped(NeedsOperator):
     """The kill switch is engaged: this was not sent."""
 
 
+class TooLateToSend(TryAgain):
+    """An order was not handed over: it was written too long ago, or somebody has decided about it since."""
+
+
 class Wire:
     """The broker as the holder of a trading lease reaches it.
 
     What moves money asks the store first, each time: the lease must still be held here (else LeaseLost) and, but for a
-    cancel, the kill switch must be off (else TradingStopped). Questions pass through.
+    cancel, the kill switch must be off (else TradingStopped). An order must still be meant as well (else
+    TooLateToSend): a process that was frozen may wake up long after its order was replaced. Questions pass through.
     """
 
-    def __init__(self, broker: Broker, lease: TradingLease) -> None:
+    def __init__(self, broker: Broker, lease: TradingLease, clock: Clock) -> None:
         self._broker = broker
         self._lease = lease
+        self._clock = clock
         self.name = broker.name
 
     def submit(self, ticket: OrderTicket) -> None:
-        self._may_trade(ticket.order_ref)
+        looked_at = None
+        while looked_at is None or self._lease.clock.now() - looked_at > LOOK_HOLDS:
+            looked_at = self._lease.clock.now()
+            self._may_trade(ticket.order_ref)
+            self._still_meant(ticket.order_ref)
         self._broker.submit(ticket)
 
     def modify_limit(self, order_ref: str, limit_price: Decimal) -> None:
@@ -66,6 +80,15 @@ class Wire:
             raise TradingStopped(
                 f"{order_ref} was not sent: the kill switch was engaged by {switch.who} ({switch.why})."
             )
+
+    def _still_meant(self, order_ref: str) -> None:
+        with self._lease.store.read() as unit:
+            written = unit.sent_orders.intended_since(order_ref)
+        if written is None:
+            raise TooLateToSend(f"{order_ref} was not sent: it was decided about meanwhile.")
+        age = self._clock.now() - written
+        if age > SEND_WITHIN:
+            raise TooLateToSend(f"{order_ref} was not sent: it was written {age} ago, more than {SEND_WITHIN}.")
 
     # questions
 
@@ -116,4 +139,4 @@ class Wire:
 
 def wired(desk: Desk, lease: TradingLease) -> Desk:
     """The desk of the lease's holder: its broker asks the store before anything is sent."""
-    return replace(desk, broker=Wire(desk.broker, lease))
+    return replace(desk, broker=Wire(desk.broker, lease, desk.clock))

@@ -8,10 +8,10 @@ from decimal import Decimal
 from typing import Any
 
 from pysys.desk import Desk
+from pysys.domain.contracts import Contract
 from pysys.domain.errors import OrderRejected, OutcomeUnknown
-from pysys.domain.orders import BrokerOrder, BrokerOrderStatus, lowest_terms
-from pysys.execution.algos import algo_named
-from pysys.execution.algos.base import (
+from pysys.domain.orders import BrokerOrder, BrokerOrderStatus, ContractOrder, lowest_terms
+from pysys.execution.algo_base import (
     Action,
     Cancel,
     Modify,
@@ -22,7 +22,11 @@ from pysys.execution.algos.base import (
     market_of,
     timed_out,
 )
+from pysys.execution.algos import algo_named
 from pysys.execution.broker_orders import SHORT_OF_TIME, OpenMarket
+from pysys.execution.quotes import fresh_quote
+from pysys.execution.sending import ask_to_cancel
+from pysys.store.sent_orders import SentOrder
 
 MAX_CHANGES = 100  # of the price of one broker order; then it is cancelled
 MAX_FAILED_CHANGES = 5
@@ -44,10 +48,11 @@ def manage_working_orders(
 ) -> int:
     """Let the algo of each working order look at its market; how many orders were moved or cancelled.
 
-    An order the broker has received but does not work yet is never moved, only cancelled when its time is over.
+    An order the broker has received but does not work yet is never moved, only cancelled when its time is over. What is
+    done at the broker is written down order by order, so that no later failure loses it.
     """
     now = desk.clock.now()
-    looked_at = [o for o in orders if o.cancel_requested_at is None and o.is_open and o.submitted_at is not None]
+    looked_at = _at_broker(orders)
     if not looked_at:
         return 0
     watching = {o.instrument for o in looked_at if algo_named(o.algo_used).watches_market}
@@ -56,23 +61,73 @@ def manage_working_orders(
         with desk.store.read() as unit:
             ticks = {code: unit.markets.instrument(code).tick_size for code in watching}
     acted = 0
-    changes: list[_Change] = []
     for order in looked_at:
         action = _decide(desk, order, open_markets.get(order.instrument), ticks, stops, now)
         if isinstance(action, Cancel):
             request_cancel(desk, order, action.reason)
             acted += 1
         elif isinstance(action, Modify):
-            changes.append(_modify(desk, order, action))
+            _write(desk, _modify(desk, order, action))
             acted += 1
         elif action.remember:
-            changes.append(_Change(order, {**order.algo_state, **action.remember}, action.reason))
-    if changes:
-        with desk.store.write() as unit:
-            for change in changes:
-                unit.orders.update_broker_order(change.order.id, algo_state=change.algo_state, comment=change.comment)
-            unit.commit()
+            _write(desk, _Change(order, {**order.algo_state, **action.remember}, action.reason))
     return acted
+
+
+def cancel_overdue(desk: Desk, orders: Sequence[BrokerOrder]) -> int:
+    """Cancel the orders whose time is over, and do nothing else; how many. Allowed while nothing may be sent."""
+    now = desk.clock.now()
+    cancelled = 0
+    for order in _at_broker(orders):
+        if order.status is BrokerOrderStatus.WORKING:
+            action = algo_named(order.algo_used).next(order, None, now)
+        else:
+            action = _never_begun(order, now)
+        if isinstance(action, Cancel):
+            request_cancel(desk, order, action.reason)
+            cancelled += 1
+    return cancelled
+
+
+def cancel_excess(desk: Desk, orders: Sequence[BrokerOrder], parents: Mapping[int, ContractOrder]) -> list[BrokerOrder]:
+    """Cancel all broker orders of a contract order that could together trade more than it still wants; those asked for.
+
+    orders and parents: the active ones, as of one moment. Happens when a predecessor fills, or comes back, after all.
+    """
+    family: dict[int, list[BrokerOrder]] = {}
+    for order in orders:
+        family.setdefault(order.parent_id, []).append(order)
+    excess = [order for own in family.values() if _beyond(own, parents.get(own[0].parent_id)) for order in own]
+    to_cancel = _at_broker(excess)
+    for order in to_cancel:
+        log.critical("order %s could trade more than is wanted: cancelled", order.order_ref)
+        request_cancel(desk, order, "more than its contract order still wants")
+    return to_cancel
+
+
+def _beyond(orders: Sequence[BrokerOrder], parent: ContractOrder | None) -> bool:
+    if parent is None:
+        return True
+    working: dict[Contract, int] = {}
+    for leg in (leg for order in orders for leg in order.legs):
+        working[leg.contract] = working.get(leg.contract, 0) + leg.remaining
+    wanted = {leg.contract: leg.remaining for leg in parent.legs}
+    return any(abs(may) > abs(wanted.get(contract, 0)) for contract, may in working.items())
+
+
+def _at_broker(orders: Sequence[BrokerOrder]) -> list[BrokerOrder]:
+    """Those that may still trade and nobody has asked to cancel."""
+    return [o for o in orders if o.cancel_requested_at is None and o.is_open and o.submitted_at is not None]
+
+
+def _write(desk: Desk, change: _Change) -> None:
+    with desk.store.write() as unit:
+        unit.orders.update_broker_order(change.order.id, algo_state=change.algo_state, comment=change.comment)
+        unit.commit()
+
+
+def _never_begun(order: BrokerOrder, now: datetime) -> Action:
+    return Cancel("the broker did not begin to work it in time") if timed_out(order, now) else Wait()
 
 
 def _decide(
@@ -85,7 +140,7 @@ def _decide(
 ) -> Action:
     """What is done with one order now, within its budgets and its parent's limit price."""
     if order.status is not BrokerOrderStatus.WORKING:
-        return Cancel("the broker did not begin to work it in time") if timed_out(order, now) else Wait()
+        return _never_begun(order, now)
     algo = algo_named(order.algo_used)
     market = None
     if algo.watches_market:
@@ -131,16 +186,17 @@ def _count(order: BrokerOrder, name: str) -> int:
 
 
 def _market_now(desk: Desk, order: BrokerOrder, tick_size: float | None, *, short_of_time: bool) -> OrderMarket | None:
-    quotes = [desk.broker.quote(leg.contract) for leg in order.legs]
+    quotes = [fresh_quote(desk, leg.contract) for leg in order.legs]
     full = tuple(quote for quote in quotes if quote is not None)
     if len(full) < len(quotes):
         return None
     return market_of(tuple(leg.trade for leg in order.legs), full, tick_size, short_of_time=short_of_time)
 
 
-def request_cancel(desk: Desk, order: BrokerOrder, reason: str) -> None:
-    """Ask the broker to cancel; the order stays open until the broker says what became of it."""
-    desk.broker.cancel(order.order_ref)
+def request_cancel(desk: Desk, order: BrokerOrder | SentOrder, reason: str) -> None:
+    """Ask the broker to cancel; the order stays open until the broker says what became of it, answered or not."""
+    unanswered = ask_to_cancel(desk, order.order_ref)
+    comment = f"{reason}; {unanswered}" if unanswered else reason
     with desk.store.write() as unit:
-        unit.orders.update_broker_order(order.id, cancel_requested_at=desk.clock.now(), comment=reason)
+        unit.orders.update_broker_order(order.id, cancel_requested_at=desk.clock.now(), comment=comment)
         unit.commit()

@@ -51,6 +51,7 @@ TRADING_DAY: tuple[Step, ...] = (
     Step(time(0, 7), "update_historical_prices"),
     Step(time(0, 10), "update_multiple_adjusted_prices"),
     Step(time(0, 12), "update_roll_status"),
+    Step(time(0, 13), "update_spread_prices"),
     Step(time(0, 15), "update_total_capital"),
     Step(time(0, 16), "strategy_allocation"),
     Step(time(0, 20), "run_systems"),

@@ -1,7 +1,7 @@
 """P&L report: by how much the account changed, and which market, strategy, cost or exchange rate it came from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import fsum
 from typing import Any
@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 
 from pysys.desk import Desk
-from pysys.domain.pandl import AccountChange, account_change, timing_difference
+from pysys.domain.pandl import AccountChange, Poll, Records, account_change, timing_difference
 from pysys.reports.compose import compose
 from pysys.reports.figures import bars, lines
 from pysys.reports.inputs import read_inputs
 from pysys.reports.period import period
 from pysys.reports.report import Report, Section, moment_text
+from pysys.store.reporting import Reporting
 
 _NO_CLASS = "unknown"
 
@@ -98,7 +99,7 @@ def _read(desk: Desk, since: datetime, until: datetime) -> tuple[_Result | None,
         own = reporting.last_contract_prices(held, last.time)
         instruments = reporting.instruments()
         result = _Result(
-            change=account_change(polls, reporting.records(polls[0].time, last.time)),
+            change=account_change(polls, _records(reporting, polls)),
             account_start=polls[0].total,
             timing=timing_difference(last, held, own, reporting.point_values()),
             asset_classes=dict(zip(instruments["code"], instruments["asset_class"], strict=True)),
@@ -106,6 +107,14 @@ def _read(desk: Desk, since: datetime, until: datetime) -> tuple[_Result | None,
             base=desk.config.base_currency,
         )
     return result, len(polls), refused
+
+
+def _records(reporting: Reporting, polls: Sequence[Poll]) -> Records:
+    """Our records between the polls, with our own prices of spread legs the broker did not mark."""
+    records = reporting.records(polls[0].time, polls[-1].time)
+    legs = records.contracts_in_spreads
+    prices = {poll.time: reporting.last_contract_prices(legs - poll.marks.keys(), poll.time) for poll in polls if legs}
+    return replace(records, own_prices=prices)
 
 
 _PARTS = ("total", "instruments", "commission", "fx", "unexplained")
@@ -155,7 +164,8 @@ def _amount(result: _Result, amount: float) -> str:
 def _sections(result: _Result, refused: int) -> list[Section]:
     change, base = result.change, result.base
     money = {base: ",.2f", "% of capital": ",.3f", f"timing, {base}": ",.2f"}
-    instruments = sorted(change.by_instrument.items(), key=lambda item: item[1])
+    gains = {**dict.fromkeys(result.timing, 0.0), **change.by_instrument}  # a market may be held as legs only
+    instruments = sorted(gains.items(), key=lambda item: item[1])
     classes = sorted(result.by_asset_class.items(), key=lambda item: item[1])
     return [
         Section(
@@ -168,8 +178,8 @@ def _sections(result: _Result, refused: int) -> list[Section]:
         Section("What to know", "Whether every part could be measured.", _notes(result, refused)),
         Section(
             "P&L by instrument",
-            "Positions and fills at the broker's marks, before commission, worst first; timing is what our own last "
-            "prices would add and is part of no sum.",
+            "Positions and fills at the broker's marks, before commission, worst first; the legs of a spread are the "
+            "spread's. Timing is what our own last prices would add in each market, and is part of no sum.",
             _table(result, "instrument", instruments, result.timing),
             money,
         ),

@@ -10,8 +10,11 @@ import pandas as pd
 from pysys.broker.port import BrokerUnavailable
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
+from pysys.domain.instruments import RollParameters
 from pysys.domain.orders import Fill
 from pysys.domain.reconciliation import PositionBreak, Target, TradeBreak, is_break, position_breaks, trade_breaks
+from pysys.domain.spread_breaks import SpreadBreak, spread_break
+from pysys.domain.spreads import Spread
 from pysys.reports.compose import compose
 from pysys.reports.inputs import read_inputs
 from pysys.reports.period import DAY
@@ -25,14 +28,18 @@ class Breaks:
     """Everything that does not agree. None where the broker could not be asked: unknown, not clean."""
 
     optimal: tuple[tuple[str, str], ...]  # (strategy, instrument) outside its target
-    instrument_vs_contract: tuple[PositionBreak[str], ...]  # ours is the strategies' sum, theirs the contracts'
+    instrument_vs_contract: tuple[
+        PositionBreak[str], ...
+    ]  # ours is the strategies' sum, theirs the contracts' less legs
     broker_vs_contract: tuple[PositionBreak[Contract], ...] | None  # ours is the database, theirs the broker
     trades: tuple[TradeBreak, ...] | None
+    spreads: tuple[SpreadBreak, ...] = ()
 
     @property
     def any(self) -> bool:
         """Is something known to disagree?"""
-        return bool(self.optimal or self.instrument_vs_contract or self.broker_vs_contract or self.trades)
+        ours = self.optimal or self.instrument_vs_contract or self.spreads
+        return bool(ours or self.broker_vs_contract or self.trades)
 
     @property
     def unknown(self) -> bool:
@@ -43,6 +50,7 @@ class Breaks:
         """One sentence for each break, and for each side that is unknown."""
         yield from (f"optimal vs actual: {strategy}/{code}" for strategy, code in self.optimal)
         yield from (f"instrument vs contract: {_told(each)}" for each in self.instrument_vs_contract)
+        yield from (f"spread vs legs: {each}" for each in self.spreads)
         for what, found in (("broker vs contract", self.broker_vs_contract), ("trades", self.trades)):
             if found is None:
                 yield f"{what}: unknown"
@@ -65,6 +73,32 @@ class _Books:
     strategies: Mapping[tuple[str, str], int]
     contracts: Mapping[Contract, int]
     fills: Sequence[Fill]
+    legs: Mapping[tuple[str, Contract], int]  # of the contracts, those held for a spread: by (spread, contract)
+    spreads: Mapping[str, Spread]  # declared now
+    rolls: Mapping[str, RollParameters]
+
+    def by_strategy(self) -> dict[str, int]:
+        """What strategies own of each instrument."""
+        found: dict[str, int] = {}
+        for (_, code), quantity in self.strategies.items():
+            found[code] = found.get(code, 0) + quantity
+        return found
+
+    def outright(self) -> dict[str, int]:
+        """Contracts of each market held for the market itself."""
+        found: dict[str, int] = {}
+        for contract, quantity in self.contracts.items():
+            found[contract.instrument] = found.get(contract.instrument, 0) + quantity
+        for (_, contract), quantity in self.legs.items():
+            found[contract.instrument] = found.get(contract.instrument, 0) - quantity
+        return found
+
+    def legs_of(self) -> dict[str, dict[Contract, int]]:
+        """Legs of every spread that is declared or still has some."""
+        found: dict[str, dict[Contract, int]] = {code: {} for code in self.spreads}
+        for (code, contract), quantity in self.legs.items():
+            found.setdefault(code, {})[contract] = quantity
+        return found
 
 
 @dataclass(frozen=True)
@@ -86,6 +120,9 @@ def reconcile_report(desk: Desk) -> ReconcileReport:
             strategies=unit.positions.strategy_positions(),
             contracts=unit.positions.contract_positions(),
             fills=unit.reporting.fills_between(now - DAY, now),
+            legs=unit.orders.legs_held_for_others(),
+            spreads=desk.config.spreads,
+            rolls=unit.markets.all_roll_parameters(),
         )
     optimal = _optimal_table(books)
     breaks = _breaks(books, broker, optimal)
@@ -98,6 +135,7 @@ def reconcile_report(desk: Desk) -> ReconcileReport:
         data={
             "breaks_optimal": [f"{strategy}/{code}" for strategy, code in breaks.optimal],
             "breaks_instrument_vs_contract": [each.key for each in breaks.instrument_vs_contract],
+            "breaks_spread_vs_legs": [each.spread for each in breaks.spreads],
             "breaks_broker_vs_contract": _keys(breaks.broker_vs_contract),
             "trades_in_database": len(books.fills),
             "trades_at_broker": None if broker.fills is None else len(broker.fills),
@@ -151,20 +189,21 @@ def _contracts(value: float | None) -> str:
 
 
 def _breaks(books: _Books, broker: _Broker, optimal: pd.DataFrame) -> Breaks:
-    by_strategy: dict[str, int] = {}
-    for (_, code), quantity in books.strategies.items():
-        by_strategy[code] = by_strategy.get(code, 0) + quantity
-    by_contract: dict[str, int] = {}
-    for contract, quantity in books.contracts.items():
-        by_contract[contract.instrument] = by_contract.get(contract.instrument, 0) + quantity
+    by_strategy, legs = books.by_strategy(), books.legs_of()
+    of_markets = {code: quantity for code, quantity in by_strategy.items() if code not in legs}
+    apart = (
+        spread_break(code, books.spreads.get(code), by_strategy.get(code, 0), held, books.rolls)
+        for code, held in sorted(legs.items())
+    )
     outside = optimal[optimal["break"].eq(True)]
     return Breaks(
         optimal=tuple(zip(outside["strategy"], outside["instrument"], strict=True)),
-        instrument_vs_contract=tuple(position_breaks(by_strategy, by_contract)),
+        instrument_vs_contract=tuple(position_breaks(of_markets, books.outright())),
         broker_vs_contract=(
             None if broker.positions is None else tuple(position_breaks(books.contracts, broker.positions))
         ),
         trades=None if broker.fills is None else tuple(trade_breaks(books.fills, broker.fills)),
+        spreads=tuple(each for each in apart if each is not None),
     )
 
 
@@ -172,6 +211,7 @@ def _headline(breaks: Breaks) -> str:
     counts = {
         "optimal vs actual": len(breaks.optimal),
         "instrument vs contract": len(breaks.instrument_vs_contract),
+        "spread vs legs": len(breaks.spreads),
         "broker vs contract": len(breaks.broker_vs_contract or ()),
         "trades": len(breaks.trades or ()),
     }
@@ -192,6 +232,7 @@ def _sections(books: _Books, broker: _Broker, optimal: pd.DataFrame, breaks: Bre
             optimal,
         ),
         Section("Positions in database", "Contracts held according to our fills.", _positions(books.contracts)),
+        *_legs_section(books),
         Section(
             "Positions at broker",
             "Contracts held according to the broker.",
@@ -212,6 +253,19 @@ def _sections(books: _Books, broker: _Broker, optimal: pd.DataFrame, breaks: Bre
     ]
 
 
+def _legs_section(books: _Books) -> list[Section]:
+    """What part of the positions in the database is held for spreads; nothing where there are none."""
+    rows = [
+        (spread, contract.instrument, contract.date, quantity)
+        for (spread, contract), quantity in sorted(books.legs.items())
+    ]
+    if not rows:
+        return []
+    frame = pd.DataFrame(rows, columns=["spread", "instrument", "contract", "legs, contracts"])
+    note = "Part of the positions above, by the contracts traded; legs between markets have rolled with their markets."
+    return [Section("Legs of spreads", note, frame)]
+
+
 _FILL_FORMATS = {"price, points": ",.8g", "commission": ",.2f"}
 
 
@@ -220,6 +274,7 @@ def _break_table(breaks: Breaks) -> pd.DataFrame:
     rows = [
         ("optimal vs actual", _listed([f"{strategy}/{code}" for strategy, code in breaks.optimal])),
         ("instrument vs contract", _listed([_told(each) for each in breaks.instrument_vs_contract])),
+        ("spread vs legs", _listed([str(each) for each in breaks.spreads])),
         ("broker vs contract", "unknown" if broker is None else _listed([_told(each) for each in broker])),
         (
             "trades",

@@ -9,6 +9,8 @@ import pandas as pd
 
 from pysys.config import Config
 from pysys.desk import Desk
+from pysys.execution.fills import FEES_AGAIN
+from pysys.execution.lease import engine_standings
 from pysys.reports.compose import compose
 from pysys.reports.inputs import Inputs, read_inputs
 from pysys.reports.period import DAY
@@ -37,6 +39,8 @@ class _State:
     quarantined: pd.DataFrame
     outcomes: pd.DataFrame
     refused_poll: datetime | None
+    engine: pd.DataFrame
+    missing_fees: pd.DataFrame
 
 
 def status_report(desk: Desk) -> Report:
@@ -73,7 +77,7 @@ def _read(config: Config, unit: UnitOfWork, now: datetime) -> _State:
         unsuccessful=reporting.unsuccessful_runs(now - DAY, now),
         prices=_price_ages(unit, now),
         optimal=_ages(reporting.last_optimal(now), "time", now),
-        trade_limits=_trade_limit_table(reporting.trade_limits(), now),
+        trade_limits=_trade_limit_table(reporting.trade_limits(now), now),
         position_limits=_position_limit_table(unit),
         overrides=reporting.overrides(),
         locks=reporting.locks(),
@@ -81,7 +85,36 @@ def _read(config: Config, unit: UnitOfWork, now: datetime) -> _State:
         quarantined=reporting.quarantined(),
         outcomes=reporting.price_outcomes(),
         refused_poll=None if last_poll is None or last_poll[1] else last_poll[0],
+        engine=_engine_table(unit),
+        missing_fees=_missing_fee_table(unit, now),
     )
+
+
+def _engine_table(unit: UnitOfWork) -> pd.DataFrame:
+    rows = [
+        (each.account, each.state, each.host, each.pid, each.since, each.heartbeat_age.total_seconds())
+        for each in engine_standings(unit)
+    ]
+    columns = ["account", "state", "host", "process", "since (UTC)", "last heartbeat, seconds ago"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _missing_fee_table(unit: UnitOfWork, now: datetime) -> pd.DataFrame:
+    """Fills whose commission the broker will not report any more by itself."""
+    rows = [
+        (
+            row.order_ref,
+            row.strategy,
+            row.instrument,
+            row.contract,
+            row.quantity,
+            row.filled_at,
+            (now - row.filled_at).days,
+        )
+        for row in unit.positions.fills_without_commission(now - FEES_AGAIN)
+    ]
+    columns = ["order", "strategy", "instrument", "contract", "contracts", "filled (UTC)", "age, days"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _process_table(config: Config, stored: pd.DataFrame, now: datetime) -> pd.DataFrame:
@@ -164,9 +197,8 @@ def _ages(frame: pd.DataFrame, column: str, now: datetime) -> pd.DataFrame:
 
 
 def _trade_limit_table(limits: pd.DataFrame, now: datetime) -> pd.DataFrame:
-    expired = pd.to_timedelta(limits["period_days"].astype(float), unit="D")
     age = pd.Timestamp(now) - pd.to_datetime(limits["reset_at"], utc=True)
-    used = limits["used"].where(age <= expired, 0)
+    used = limits["used"]
     return pd.DataFrame(
         {
             "strategy": limits["strategy"].replace("", "all"),
@@ -208,6 +240,11 @@ def _exceptions(state: _State, inputs: Inputs) -> list[tuple[str, str]]:
     found += [("instrument locked", f"{row.instrument} by {row.owner}: {row.why}") for row in state.locks.itertuples()]
     if state.refused_poll is not None:
         found.append(("capital poll not accepted", f"{moment_text(state.refused_poll)} UTC; a person decides"))
+    found += [
+        ("engine does not answer", f"{row['account']}: process {row['process']} on {row['host']} is {row['state']}")
+        for row in _records(state.engine)
+        if row["state"] != "alive"
+    ]
     beyond = state.position_limits[state.position_limits["beyond limit"].astype(bool)]
     found += [
         ("position beyond its limit", f"{strategy}/{code}: {position} against {limit}")
@@ -219,6 +256,10 @@ def _exceptions(state: _State, inputs: Inputs) -> list[tuple[str, str]]:
     ]
     found += [("stale input", sentence) for sentence in inputs.banner]
     found += _process_exceptions(state.processes)
+    if len(state.missing_fees):
+        orders = _join(state.missing_fees["order"])
+        detail = f"{len(state.missing_fees)} fills of orders {orders}: compare the broker's statement"
+        found.append((f"no commission after {FEES_AGAIN.days} days", detail))
     if len(state.quarantined):
         rows = int(state.quarantined["rows"].sum())
         found.append(("prices in quarantine", f"{rows} rows of {_join(state.quarantined['code'])} wait for a person"))
@@ -276,10 +317,21 @@ def _sections(state: _State) -> list[Section]:
         kill = f"{'ENGAGED' if engaged else 'Released'} by {who} at {moment_text(time)} UTC: {why}"
     return [
         Section("Kill switch", "While it is engaged no order is sent.", kill),
+        Section(
+            "Trading engine",
+            "Who holds the right to trade; what is expired or gone holds up nobody.",
+            state.engine if len(state.engine) else "No engine runs.",
+            {"last heartbeat, seconds ago": ",.0f"},
+        ),
         Section("Processes", "Started by the schedule, within a window, after the one they need.", state.processes),
         Section("Methods", "Last run of every method, oldest first.", _method_table(state.methods)),
         Section("Adjusted and FX prices", "Last price of every series, oldest first.", state.prices, ages),
         Section("Optimal positions", "Last target of every strategy and market, oldest first.", state.optimal, ages),
+        Section(
+            "Missing commissions",
+            f"Fills without a commission after {FEES_AGAIN.days} days. It is unknown, and never taken as zero.",
+            state.missing_fees,
+        ),
         Section("Price updates", "What the last update of each series came to, counted by kind.", state.outcomes),
         Section("Quarantined prices", "Rows a gate refused, kept until a person decides.", state.quarantined),
         Section(

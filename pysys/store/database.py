@@ -69,8 +69,11 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    writer = connection.get_execution_options().get("writer", False)
+    options = connection.get_execution_options()
+    writer = options.get("writer", False)
     if connection.dialect.name == "sqlite":
+        if options.get("reshapes", False):
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
     elif writer:
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (_WRITER_LOCK,))
@@ -122,6 +125,30 @@ def require_current(engine: Engine) -> None:
         )
 
 
+@contextmanager
+def _reshaping(engine: Engine) -> Iterator[Connection]:
+    """A transaction in which tables may be made anew under the references of others.
+
+    SQLite changes a constraint by replacing the table, and can switch references off only before a transaction.
+    """
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(writer=True, reshapes=True)
+    finally:
+        engine.dispose()  # no connection without foreign keys goes back to work
+
+
+def _require_no_orphans(connection: Connection) -> None:
+    if connection.dialect.name != "sqlite":
+        return
+    orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").all()
+    if orphans:
+        raise DataError(
+            f"The migration would leave {len(orphans)} rows without what they refer to, the first in {orphans[0][0]}. "
+            "The database was left as it was: check it with `PRAGMA foreign_key_check`, or restore a backup."
+        )
+
+
 def migrate(engine: Engine) -> bool:
     """Create the schema, or bring it to this version. True if anything was done.
 
@@ -140,9 +167,10 @@ def migrate(engine: Engine) -> bool:
         return False
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with transaction(engine, writer=True) as connection:
+    with _reshaping(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        _require_no_orphans(connection)
         connection.commit()
     if database_revision(engine) != SCHEMA_REVISION:
         raise DataError("The migration did not reach the revision this version needs; the database was left as it was.")

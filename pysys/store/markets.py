@@ -21,6 +21,7 @@ from pysys.store.schema import (
     roll_states,
     rolls,
 )
+from pysys.store.unreadable import CANNOT_BE_READ, UnreadableRow, faulty_instruments
 
 APPROXIMATE, BROKER = "approximate", "broker"  # where an expiry comes from
 ACTIVE, RETIRED = "active", "retired"
@@ -214,8 +215,18 @@ class Markets(Repository):
         return RollStatus(instrument, RollState.NO_ROLL, None, None) if row is None else _status(row._mapping)
 
     def roll_statuses(self) -> dict[str, RollStatus]:
-        """The latest state of every instrument that has one; all others are in No_Roll."""
-        return {row.instrument: _status(row._mapping) for row in self.connection.execute(_latest_states())}
+        """The latest state of every instrument that has one; all others are in No_Roll.
+
+        Raises UnreadableRow for a damaged one, until its instrument is locked for that fault; then it is left out.
+        """
+        found: dict[str, RollStatus] = {}
+        for row in self.connection.execute(_latest_states()).all():
+            try:
+                found[row.instrument] = _status(row._mapping)
+            except CANNOT_BE_READ as error:
+                if row.instrument not in faulty_instruments(self.connection):
+                    raise UnreadableRow(row.instrument, f"roll state {row.state!r}", error) from error
+        return found
 
     def roll_status_history(self, instrument: str) -> list[RollStatus]:
         """Oldest first."""

@@ -1,25 +1,25 @@
 """The three order stacks. Orders stay in their tables for good; `active` says which are still being worked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Row, Select, Table, and_, case, func, insert, or_, select, update
+from sqlalchemy import Row, Select, Table, and_, case, func, insert, or_, select, union, update
 
-from pysys.domain.conditions import condition_from_json, condition_to_json
+from pysys.domain.conditions import condition_to_json
 from pysys.domain.contracts import Contract
 from pysys.domain.order_states import OrderEvent, apply_to_order
 from pysys.domain.orders import (
+    BrokerIds,
     BrokerOrder,
     BrokerOrderStatus,
     ContractOrder,
     InstrumentOrder,
-    InstrumentOrderType,
     OrderLeg,
     OrderStatus,
 )
+from pysys.store.order_rows import broker_order_of, contract_order_of, instrument_order_of
 from pysys.store.repository import Repository, new_id
 from pysys.store.schema import (
     broker_order_legs,
@@ -28,10 +28,23 @@ from pysys.store.schema import (
     contract_orders,
     instrument_orders,
 )
+from pysys.store.unreadable import CANNOT_BE_READ, UnreadableRow, faulty_instruments
+
+Read = TypeVar("Read", InstrumentOrder, ContractOrder, BrokerOrder)
 
 
 class Orders(Repository):
-    """Reads and writes orders of every level; the caller decides what should happen to them."""
+    """Reads and writes orders of every level; the caller decides what should happen to them.
+
+    Whoever reads a whole stack gets UnreadableRow for a row that cannot be read, until its instrument is locked for
+    that fault; then the row is left out, and holds up no other instrument.
+    """
+
+    def active_instruments(self) -> list[str]:
+        """Instruments with something on any of the three stacks."""
+        stacks = (instrument_orders, contract_orders, broker_orders)
+        query = union(*(select(table.c.instrument).where(table.c.active) for table in stacks))
+        return sorted(self.connection.execute(query).scalars())
 
     # --- instrument orders ---
 
@@ -54,6 +67,7 @@ class Orders(Repository):
                     manual_trade=order.manual_trade,
                     roll_order=order.roll_order,
                     note=order.note,
+                    guard_overridden=order.guard_overridden if order.guard_overridden else None,
                     **self.audit,
                 )
             )
@@ -61,16 +75,16 @@ class Orders(Repository):
 
     def active_instrument_orders(self) -> list[InstrumentOrder]:
         query = select(instrument_orders).where(instrument_orders.c.active).order_by(instrument_orders.c.id)
-        return [_instrument_order(row) for row in self.connection.execute(query)]
+        return self._apart_from_faults(self._instrument_orders, query, instrument_orders)
 
     def instrument_order(self, order_id: int) -> InstrumentOrder:
-        row = self.connection.execute(select(instrument_orders).where(instrument_orders.c.id == order_id)).one()
-        return _instrument_order(row)
+        return self._instrument_orders(select(instrument_orders).where(instrument_orders.c.id == order_id))[0]
 
     def unfilled_by_strategy_instrument(self) -> dict[tuple[str, str], int]:
         """Contracts still to be filled of active orders, summed per (strategy, instrument).
 
-        An order that still waits for its price is left out: it may never trade.
+        Left out are an order that still waits for its price, because it may never trade, and what contract orders that
+        have ended would have filled.
         """
         table = instrument_orders.c
         query = (
@@ -78,7 +92,18 @@ class Orders(Repository):
             .where(table.active, or_(table.condition.is_(None), _has_child().exists()))
             .group_by(table.strategy, table.instrument)
         )
-        return {(row[0], row[1]): int(row[2]) for row in self.connection.execute(query)}
+        left = {(row[0], row[1]): int(row[2]) for row in self.connection.execute(query)}
+        child, leg = contract_orders.c, contract_order_legs.c
+        ended = (
+            select(table.strategy, table.instrument, func.sum(leg.trade - leg.fill))
+            .join_from(instrument_orders, contract_orders, child.parent_id == table.id)
+            .join(contract_order_legs, leg.order_id == child.id)
+            .where(table.active, ~table.roll_order, ~child.active, child.instrument == table.instrument)
+            .group_by(table.strategy, table.instrument)
+        )
+        for strategy, instrument, never in self.connection.execute(ended):
+            left[strategy, instrument] -= int(never)
+        return left
 
     def without_children(self) -> list[InstrumentOrder]:
         """Active instrument orders no contract order has been made for."""
@@ -87,7 +112,7 @@ class Orders(Repository):
             .where(instrument_orders.c.active, ~instrument_orders.c.locked, ~_has_child().exists())
             .order_by(instrument_orders.c.id)
         )
-        return [_instrument_order(row) for row in self.connection.execute(query)]
+        return self._apart_from_faults(self._instrument_orders, query, instrument_orders)
 
     def fill_instrument_order(self, order_id: int, fill: int, price: float | None, at: datetime) -> None:
         """Set the total filled, its average price and the time of the last fill."""
@@ -159,7 +184,7 @@ class Orders(Repository):
 
     def active_contract_orders(self) -> list[ContractOrder]:
         query = select(contract_orders).where(contract_orders.c.active).order_by(contract_orders.c.id)
-        return self._contract_orders(query)
+        return self._apart_from_faults(self._contract_orders, query, contract_orders)
 
     def contract_order(self, order_id: int) -> ContractOrder:
         return self._contract_orders(select(contract_orders).where(contract_orders.c.id == order_id))[0]
@@ -179,11 +204,11 @@ class Orders(Repository):
         return found
 
     def families_to_advance(self) -> bool:
-        """Whether an active family has no children yet, or is filled to the last leg."""
+        """Whether an active family has no children at work: none yet, or filled to the last leg, or ended."""
         parent, child, leg = instrument_orders.c, contract_orders.c, contract_order_legs.c
         of_family = child.parent_id == parent.id
         unfilled = select(leg.order_id).join(contract_orders, child.id == leg.order_id)
-        unfilled = unfilled.where(of_family, leg.fill != leg.trade)
+        unfilled = unfilled.where(of_family, child.active, leg.fill * leg.trade < leg.trade * leg.trade)
         query = select(parent.id).where(parent.active, ~unfilled.exists()).limit(1)
         return self.connection.execute(query).first() is not None
 
@@ -199,39 +224,40 @@ class Orders(Repository):
 
     def complete_late(self, order: ContractOrder) -> None:
         """A fill has made a contract order whole that had ended without it: it is done after all."""
-        ended = [status.value for status in OrderStatus if apply_to_order(status, OrderEvent.COMPLETED) is not status]
-        table = contract_orders.c
-        self.connection.execute(
-            update(contract_orders)
-            .where(table.id == order.id, ~table.active, table.status.in_(ended))
-            .values(status=OrderStatus.DONE.value)
-        )
+        self._after_the_end(contract_orders, order.id, OrderEvent.COMPLETED, status=OrderStatus.DONE.value)
+
+    def complete_late_family(self, order_id: int) -> None:
+        """The same for an instrument order."""
+        note = "filled late, after it had ended"
+        self._after_the_end(instrument_orders, order_id, OrderEvent.COMPLETED, status=OrderStatus.DONE.value, note=note)
+
+    def reopen_family(self, order_id: int, waits_for: str) -> None:
+        """Put an instrument order that has ended back on its stack; one that has not stays as it is."""
+        values = {"active": True, "status": OrderStatus.OPEN.value, "completed_at": None, "waits_for": waits_for}
+        self._after_the_end(instrument_orders, order_id, OrderEvent.LEFT_OWING, **values)
+
+    def _after_the_end(self, table: Table, order_id: int, event: OrderEvent, **values: Any) -> None:
+        """Change an order that has ended in a state the event moves; any other stays as it is."""
+        moved = [status.value for status in OrderStatus if apply_to_order(status, event) is not status]
+        query = update(table).where(table.c.id == order_id, ~table.c.active, table.c.status.in_(moved))
+        self.connection.execute(query.values(**values))
 
     def note_contract_orders(self, notes: Mapping[int, str]) -> None:
         """Set the note of each of these orders."""
         for order_id, note in notes.items():
             self.connection.execute(update(contract_orders).where(contract_orders.c.id == order_id).values(note=note))
 
-    def claim_contract_order(self, order_id: int, owner: str, *, now: datetime, until: datetime) -> bool:
-        """Claim an order for `owner` until then. False while somebody else's claim holds."""
-        table = contract_orders.c
-        free = or_(table.claimed_by.is_(None), table.claimed_by == owner, table.claim_until <= now)
-        claim = update(contract_orders).where(table.id == order_id, free).values(claimed_by=owner, claim_until=until)
-        return self.connection.execute(claim).rowcount == 1
+    def possibly_traded(self, order_id: int) -> dict[Contract, int]:
+        """What a contract order's broker orders have filled, or still may, by contract: signed.
 
-    def release_contract_order(self, order_id: int) -> None:
-        """Drop the claim on an order, whosever it is."""
-        self.connection.execute(
-            update(contract_orders).where(contract_orders.c.id == order_id).values(claimed_by=None, claim_until=None)
-        )
-
-    def possibly_traded(self, order_id: int) -> dict[int, int]:
-        """Contracts by leg that a contract order's broker orders have filled, or still may: signed."""
+        A broker order may have fewer legs than its contract order, so legs are told apart by what they trade.
+        """
         order, leg = broker_orders.c, broker_order_legs.c
         may_fill = and_(order.active, func.abs(leg.fill) < func.abs(leg.trade))
-        query = select(leg.leg, func.sum(case((may_fill, leg.trade), else_=leg.fill)))
+        query = select(leg.instrument, leg.contract, func.sum(case((may_fill, leg.trade), else_=leg.fill)))
         query = query.join(broker_orders, order.id == leg.order_id).where(order.parent_id == order_id)
-        return {row[0]: int(row[1]) for row in self.connection.execute(query.group_by(leg.leg))}
+        rows = self.connection.execute(query.group_by(leg.instrument, leg.contract))
+        return {Contract(instrument, date): int(traded) for instrument, date, traded in rows}
 
     def attempts_without_fill(self, order_ids: Sequence[int]) -> dict[int, tuple[int, int, datetime]]:
         """(broker orders, rejected ones among them, when the last was written) that ended since the last fill without
@@ -291,11 +317,20 @@ class Orders(Repository):
     def active_broker_orders(self) -> list[BrokerOrder]:
         """Broker orders whose fate is not settled, and settled ones whose fills are not all recorded."""
         query = select(broker_orders).where(broker_orders.c.active).order_by(broker_orders.c.id)
-        return self._broker_orders(query)
+        return self._apart_from_faults(self._broker_orders, query, broker_orders)
 
     def broker_order_by_ref(self, order_ref: str) -> BrokerOrder | None:
         found = self._broker_orders(select(broker_orders).where(broker_orders.c.order_ref == order_ref))
         return found[0] if found else None
+
+    def broker_order_by_permanent_id(self, broker: str, permanent_id: str) -> BrokerOrder | None:
+        """The order a broker knows by this id; None without an id, or when no order of ours was told it."""
+        if not permanent_id:
+            return None
+        table = broker_orders.c
+        query = select(broker_orders).where(table.broker_permid == permanent_id, table.broker == broker)
+        found = self._broker_orders(query.order_by(table.id))
+        return found[-1] if found else None
 
     def count_broker_orders(self, contract_order_id: int, status: BrokerOrderStatus | None = None) -> int:
         """How many broker orders a contract order has had, dead ones included; of one status when given."""
@@ -309,8 +344,7 @@ class Orders(Repository):
         order_id: int,
         *,
         status: BrokerOrderStatus | None = None,
-        permanent_id: str | None = None,
-        account: str | None = None,
+        ids: BrokerIds | None = None,
         submitted_at: datetime | None = None,
         cancel_requested_at: datetime | None = None,
         algo_state: dict[str, Any] | None = None,
@@ -321,8 +355,7 @@ class Orders(Repository):
         table = broker_orders.c
         values: dict[str, Any] = {
             "status": None if status is None else status.value,
-            "broker_permid": permanent_id,
-            "broker_account": account,
+            **({} if ids is None else _columns_of(ids)),
             "submitted_at": submitted_at,
             "cancel_requested_at": cancel_requested_at,
             "algo_state": algo_state,
@@ -361,9 +394,10 @@ class Orders(Repository):
             values["active"] = False
         self.connection.execute(update(broker_orders).where(broker_orders.c.id == order.id).values(**values))
 
-    def oldest_active_broker_order(self) -> datetime | None:
-        """When the oldest order that is not settled was written; None without any."""
-        query = select(func.min(broker_orders.c.created_at)).where(broker_orders.c.active)
+    def oldest_active_broker_order(self, broker: str) -> datetime | None:
+        """When the oldest order at this broker that is not settled was written; None without any."""
+        table = broker_orders.c
+        query = select(func.min(table.created_at)).where(table.active, table.broker == broker)
         oldest: datetime | None = self.connection.execute(query).scalar_one()
         return oldest
 
@@ -407,79 +441,44 @@ class Orders(Repository):
             own.append(OrderLeg(contract, row.leg_trade, row.leg_fill, row.leg_price))
         return [(row, tuple(own)) for row, own in found.values()]
 
+    def _instrument_orders(self, query: Select[Any]) -> list[InstrumentOrder]:
+        return [instrument_order_of(row) for row in self.connection.execute(query)]
+
     def _contract_orders(self, query: Select[Any]) -> list[ContractOrder]:
-        return [
-            ContractOrder(
-                strategy=row.strategy,
-                instrument=row.instrument,
-                legs=legs,
-                order_type=InstrumentOrderType(row.order_type),
-                generated_at=row.generated_at,
-                reference_price=row.reference_price,
-                roll_order=row.roll_order,
-                algo_to_use=row.algo_to_use,
-                sequence=row.sequence,
-                locked=row.locked,
-                claimed_by=row.claimed_by,
-                claim_until=row.claim_until,
-                note=row.note,
-                id=row.id,
-                parent_id=row.parent_id,
-                limit_price=row.limit_price,
-                inter_spread_order=row.inter_spread_order,
-                manual_trade=row.manual_trade,
-            )
-            for row, legs in self._with_legs(query, contract_orders, contract_order_legs)
-        ]
+        found = self._with_legs(query, contract_orders, contract_order_legs)
+        return [contract_order_of(row, legs) for row, legs in found]
 
     def _broker_orders(self, query: Select[Any]) -> list[BrokerOrder]:
-        return [
-            BrokerOrder(
-                order_ref=row.order_ref,
-                parent_id=row.parent_id,
-                strategy=row.strategy,
-                instrument=row.instrument,
-                legs=legs,
-                order_type=row.order_type,
-                algo_used=row.algo_used,
-                broker=row.broker,
-                created_at=row.created_at,
-                status=BrokerOrderStatus(row.status),
-                limit_price=None if row.limit_price is None else Decimal(row.limit_price),
-                side_price=row.side_price,
-                mid_price=row.mid_price,
-                offside_price=row.offside_price,
-                roll_order=row.roll_order,
-                submitted_at=row.submitted_at,
-                cancel_requested_at=row.cancel_requested_at,
-                algo_state=row.algo_state,
-                id=row.id,
-            )
-            for row, legs in self._with_legs(query, broker_orders, broker_order_legs)
-        ]
+        found = self._with_legs(query, broker_orders, broker_order_legs)
+        return [broker_order_of(row, legs) for row, legs in found]
+
+    def _apart_from_faults(
+        self, read: Callable[[Select[Any]], list[Read]], query: Select[Any], table: Table
+    ) -> list[Read]:
+        """What `query` finds in an order table, read at once, or row by row when one of them cannot be read."""
+        try:
+            return read(query)
+        except CANNOT_BE_READ:
+            keys = self.connection.execute(query.with_only_columns(table.c.id, table.c.instrument)).all()
+        known = faulty_instruments(self.connection)
+        found: list[Read] = []
+        for order_id, instrument in keys:
+            try:
+                found += read(query.where(table.c.id == order_id))
+            except CANNOT_BE_READ as error:
+                if instrument not in known:
+                    raise UnreadableRow(instrument, f"row {order_id} of {table.name}", error) from error
+        return found
 
 
-def _instrument_order(row: Row[Any]) -> InstrumentOrder:
-    return InstrumentOrder(
-        strategy=row.strategy,
-        instrument=row.instrument,
-        trade=row.trade,
-        order_type=InstrumentOrderType(row.order_type),
-        generated_at=row.generated_at,
-        reference_price=row.reference_price,
-        reference_contract=row.reference_contract,
-        reference_time=row.reference_time,
-        roll_order=row.roll_order,
-        manual_trade=row.manual_trade,
-        note=row.note,
-        id=row.id,
-        fill=row.fill,
-        filled_price=row.filled_price,
-        limit_price=row.limit_price,
-        limit_contract=row.limit_contract,
-        condition=condition_from_json(row.condition),
-        waits_for=row.waits_for,
-    )
+def _columns_of(ids: BrokerIds) -> dict[str, Any]:
+    """What the broker has said; None where it has not."""
+    return {
+        "broker_permid": ids.permanent_id if ids.permanent_id else None,
+        "broker_account": ids.account if ids.account else None,
+        "broker_clientid": ids.client_id,
+        "broker_tempid": ids.temporary_id if ids.temporary_id else None,
+    }
 
 
 def _has_child() -> Select[Any]:

@@ -8,9 +8,11 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, select,
 
 from pysys.domain.contracts import Contract
 from pysys.domain.netting import NETTED
-from pysys.domain.orders import Fill
+from pysys.domain.orders import Fill, InstrumentOrder
 from pysys.store.repository import Repository, new_id
 from pysys.store.schema import (
+    broker_orders,
+    contract_orders,
     contract_position_history,
     contract_positions,
     fills,
@@ -112,11 +114,36 @@ class Positions(Repository):
             for row in self.connection.execute(select(fills).where(*where).order_by(fills.c.id))
         ]
 
-    def oldest_fill_without_commission(self, since: datetime) -> datetime | None:
-        """When the oldest fill after `since` was made whose commission is not known yet; None when all are."""
+    def oldest_fill_without_commission(self, broker: str, since: datetime) -> datetime | None:
+        """When this broker made the oldest fill after `since` whose commission is not known yet; None when all are."""
         query = select(func.min(fills.c.filled_at)).where(fills.c.filled_at >= since, fills.c.commission.is_(None))
+        query = query.where(fills.c.broker == broker)
         oldest: datetime | None = self.connection.execute(query).scalar_one()
         return oldest
+
+    def fills_without_commission(self, before: datetime, *, untold: bool = False) -> Sequence[Any]:
+        """Rows of fills made before then whose commission is not known, oldest first; untold: that no alert was for."""
+        query = (
+            select(fills).where(fills.c.filled_at < before, fills.c.commission.is_(None)).order_by(fills.c.filled_at)
+        )
+        return self.connection.execute(query.where(fills.c.fee_missed_at.is_(None)) if untold else query).all()
+
+    def put_alert(self, fill_id: int, alert: str) -> None:
+        """Keep what a person should know of a fill, until `told_alerts` says that it was said."""
+        self.connection.execute(update(fills).where(fills.c.id == fill_id).values(alert=alert))
+
+    def untold_alerts(self) -> dict[int, str]:
+        """By fill id, what a person should know of it and has not been told."""
+        query = select(fills.c.id, fills.c.alert).where(fills.c.alert.is_not(None), fills.c.alert_told_at.is_(None))
+        return {row[0]: row[1] for row in self.connection.execute(query.order_by(fills.c.id))}
+
+    def told_alerts(self, fill_ids: Sequence[int], at: datetime) -> None:
+        """Note that a person was told of these."""
+        self.connection.execute(update(fills).where(fills.c.id.in_(fill_ids)).values(alert_told_at=at))
+
+    def tell_commission_missing(self, fill_ids: Sequence[int], at: datetime) -> None:
+        """Note that a person was told of these."""
+        self.connection.execute(update(fills).where(fills.c.id.in_(fill_ids)).values(fee_missed_at=at))
 
     def fills_of_order(self, broker_order_id: int) -> Sequence[Any]:
         """Rows (execution_id, reverses, instrument, contract, quantity, price, commission, commission_currency,
@@ -125,8 +152,10 @@ class Positions(Repository):
             select(fills).where(fills.c.broker_order_id == broker_order_id).order_by(fills.c.id)
         ).all()
 
-    def last_fill_time(self) -> datetime | None:
-        last: datetime | None = self.connection.execute(select(func.max(fills.c.filled_at))).scalar_one()
+    def last_fill_time(self, broker: str) -> datetime | None:
+        """When this broker made the last fill we have; None when it made none."""
+        query = select(fills.c.filled_at).where(fills.c.broker == broker).order_by(fills.c.filled_at.desc()).limit(1)
+        last: datetime | None = self.connection.execute(query).scalar_one_or_none()
         return last
 
     def fill_totals(self) -> tuple[int, int]:
@@ -180,6 +209,21 @@ class Positions(Repository):
         key = {"strategy": strategy, "instrument": instrument}
         details = {"fill_id": fill_id, "reason": reason, "price": price}
         return self._move(strategy_positions, strategy_position_history, key, change, at, details)
+
+    def booked_for(self, order: InstrumentOrder) -> float | None:
+        """Sum of quantity x price by which fills of an instrument order moved its strategy; None if one is blank."""
+        history, sent, child = strategy_position_history.c, broker_orders.c, contract_orders.c
+        query = (
+            select(history.change, history.price)
+            .join_from(contract_orders, broker_orders, sent.parent_id == child.id)
+            .join(fills, fills.c.broker_order_id == sent.id)
+            .join(strategy_position_history, history.fill_id == fills.c.id)
+            .where(child.parent_id == order.id)
+            .where(history.strategy == order.strategy, history.instrument == order.instrument)
+        )
+        steps = self.connection.execute(query).all()
+        known = [row.change * row.price for row in steps if row.price is not None]
+        return sum(known, 0.0) if len(known) == len(steps) else None
 
     def netted(self, since: datetime | None = None) -> Sequence[Any]:
         """Rows (strategy, instrument, time, change, position, price) of what strategies traded with each other."""

@@ -1,16 +1,16 @@
 """Read-only questions the reports ask. Tables come back as data frames, times as aware UTC."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Select, Table, and_, case, func, select
+from sqlalchemy import ColumnElement, FromClause, Select, Table, and_, case, func, select
 
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import ROLL_PSEUDO_STRATEGY, Fill
-from pysys.domain.pandl import Balance, BookedFill, PointValue, Poll, Records, StrategyMove
+from pysys.domain.pandl import Balance, BookedFill, PointValue, Poll, Records, SpreadLegs, StrategyMove
 from pysys.domain.prices import to_microseconds, to_moment
 from pysys.domain.reconciliation import Target
 from pysys.store.repository import Repository
@@ -112,10 +112,10 @@ class Reporting(Repository):
         )
         return self._frame(query.order_by(c.started_at))
 
-    def trade_limits(self) -> pd.DataFrame:
-        """strategy, instrument, period_days, trade_limit, used, reset_at."""
+    def trade_limits(self, now: datetime) -> pd.DataFrame:
+        """strategy, instrument, period_days, trade_limit, used, reset_at, in the period that `now` is in."""
         columns = ["strategy", "instrument", "period_days", "trade_limit", "used", "reset_at"]
-        limits = TradeLimits(self.connection, self.author).all()
+        limits = TradeLimits(self.connection, self.author).all(now)
         return pd.DataFrame(
             [(x.strategy, x.instrument, x.period_days, x.limit, x.used, x.reset_at) for x in limits], columns=columns
         )
@@ -301,6 +301,7 @@ class Reporting(Repository):
             opening_strategies=self._strategies_at(start),
             moves=self._strategy_moves(start, end),
             markets=self.point_values(),
+            opening_legs=self.spread_legs_at(start),
         )
 
     def positions_at(self, moment: datetime) -> dict[Contract, int]:
@@ -311,9 +312,25 @@ class Reporting(Repository):
         query = query.group_by(c.instrument, c.contract).having(held != 0)
         return {Contract(code, date): int(n) for code, date, n in self.connection.execute(query)}
 
+    def spread_legs_at(self, moment: datetime) -> SpreadLegs:
+        """What was held at a moment as legs of spread instruments: the sum of their fills until then."""
+        c, held = fills.c, func.sum(fills.c.quantity)
+        spread, between = instrument_orders.c.instrument, contract_orders.c.inter_spread_order
+        query = select(spread, between, c.instrument, c.contract, held).select_from(_families_of_fills())
+        query = query.where(c.filled_at <= moment, spread != c.instrument)
+        query = query.group_by(spread, between, c.instrument, c.contract)
+        legs, pooled = {}, Counter[tuple[str, str]]()
+        for code, is_between, market, date, quantity in self.connection.execute(query):
+            if is_between:
+                pooled[code, market] += int(quantity)
+            elif quantity:
+                legs[code, Contract(market, date)] = int(quantity)
+        return SpreadLegs(legs, {key: quantity for key, quantity in pooled.items() if quantity})
+
     def _booked_fills(self, start: datetime, end: datetime) -> list[BookedFill]:
-        c = fills.c
-        query = select(fills).where(c.filled_at > start, c.filled_at <= end).order_by(c.filled_at, c.id)
+        c, spread = fills.c, instrument_orders.c.instrument.label("family")
+        query = select(fills, spread, contract_orders.c.inter_spread_order).select_from(_families_of_fills())
+        query = query.where(c.filled_at > start, c.filled_at <= end).order_by(c.filled_at, c.id)
         return [
             BookedFill(
                 contract=Contract(row.instrument, row.contract),
@@ -323,6 +340,8 @@ class Reporting(Repository):
                 filled_at=row.filled_at,
                 commission=row.commission,
                 commission_currency=row.commission_currency,
+                spread=None if row.family in (None, row.instrument) else row.family,
+                between_markets=bool(row.inter_spread_order),
             )
             for row in self.connection.execute(query)
         ]
@@ -390,6 +409,13 @@ def _last_time(table: Table, until: datetime) -> Select[Any]:
     return select(func.max(table.c.time)).where(
         table.c.series_id == price_series.c.id, table.c.time <= to_microseconds(until), table.c.price.is_not(None)
     )
+
+
+def _families_of_fills() -> FromClause:
+    """Fills with the contract and instrument orders above them, where they belong to orders of ours."""
+    parents = fills.outerjoin(broker_orders, broker_orders.c.id == fills.c.broker_order_id)
+    parents = parents.outerjoin(contract_orders, contract_orders.c.id == broker_orders.c.parent_id)
+    return parents.outerjoin(instrument_orders, instrument_orders.c.id == contract_orders.c.parent_id)
 
 
 def _effective() -> ColumnElement[datetime]:

@@ -72,7 +72,19 @@ class Restrictions(Repository):
         query = select(position_limits)
         return {(row.strategy, row.instrument): row.position_limit for row in self.connection.execute(query)}
 
+    def waived_limits(self) -> dict[tuple[str, str], int]:
+        """Contracts beyond each limit that a person ordered all the same, by (strategy, instrument)."""
+        query = select(position_limits).where(position_limits.c.waived.is_not(None))
+        return {(row.strategy, row.instrument): row.waived for row in self.connection.execute(query)}
+
+    def waive_limit(self, strategy: str, instrument: str, contracts: int | None) -> None:
+        """So many contracts beyond a limit stay when they are there; None when the limit holds again."""
+        table = position_limits.c
+        which = (table.strategy == strategy, table.instrument == instrument)
+        self.connection.execute(update(position_limits).where(*which).values(waived=contracts))
+
     def set_position_limit(self, strategy: str, instrument: str, limit: int, *, who: str, why: str) -> None:
+        """Set a limit anew: nothing beyond it is waived any more."""
         table = position_limits.c
         self.connection.execute(
             delete(position_limits).where(table.strategy == strategy, table.instrument == instrument)

@@ -116,6 +116,11 @@ class Runs(Repository):
         self.connection.execute(insert(schema.environment).values(id=1, **asdict(environment)))
         return True
 
+    def pin_account(self, account: str) -> None:
+        """Say once which account the books of this database are of; a later word changes nothing."""
+        table = schema.environment
+        self.connection.execute(update(table).where(table.c.account.is_(None)).values(account=account))
+
     # --- leases ---
 
     def lease(self, name: str) -> Lease | None:

@@ -103,7 +103,7 @@ environment = _table(
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("name", String(20), nullable=False),  # production, demo, replay
     Column("broker", String(20), nullable=False),  # paper, ib
-    Column("account", String(40)),  # set by the first account poll
+    Column("account", String(40)),  # the one first traded
     Column("base_currency", String(3), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
@@ -359,6 +359,7 @@ instrument_orders = _table(
     Column("completed_at", UtcDateTime),
     Column("note", Text, nullable=False, default=""),
     Column("waits_for", Text, nullable=False, default=""),  # why there is no contract order yet
+    Column("guard_overridden", Text),  # who let it break overrides and position limits, and why; NULL: nobody
     *_audit(),
     Index(None, "active", "instrument"),
     CheckConstraint("status IN ('open','done','cancelled','failed')", name="status_known"),
@@ -381,7 +382,9 @@ contract_orders = _table(
     Column("sequence", Integer, nullable=False, default=0),  # a later one waits for the earlier of its family
     Column("active", Boolean, nullable=False, default=True),
     Column("locked", Boolean, nullable=False, default=False),
-    Column("claimed_by", String(120)),  # compare-and-set; expires
+    Column("controlling_algo", String(40)),  # the algo that works it now
+    Column("claimed_by", String(120)),  # the process that algo is in; compare-and-set
+    Column("claim_heartbeat_at", UtcDateTime),  # of the real world, as is the next
     Column("claim_until", UtcDateTime),
     Column("filled_price", Double),
     Column("filled_at", UtcDateTime),
@@ -403,6 +406,12 @@ contract_order_legs = _table(
     Column("filled_price", Double),
 )
 
+order_tag = _table(
+    "order_tag",  # one row: what every order reference of this database ends in, and of no other
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("tag", String(20), nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
 broker_orders = _table(
     "broker_orders",
     _id(),
@@ -437,9 +446,10 @@ broker_orders = _table(
     Column("commission_currency", String(3)),
     *_audit(),
     Index(None, "active", "status"),
-    Index(None, "instrument", "created_at"),
+    Index(None, "instrument", "filled_at"),
     CheckConstraint("status IN ('intended','working','filled','cancelled','rejected')", name="status_known"),
 )
+Index("ix_broker_orders_broker_permid", broker_orders.c.broker_permid)
 broker_order_legs = _table(
     "broker_order_legs",
     Column("order_id", ForeignKey("broker_orders.id"), primary_key=True),
@@ -452,14 +462,14 @@ broker_order_legs = _table(
 )
 
 fills = _table(
-    "fills",  # facts: appended once, never edited but for a commission that comes later
+    "fills",  # facts: appended once, never edited but for a commission that comes later, or that was told to be missing
     _id(),
     Column("broker", String(20), nullable=False),
     Column("execution_id", String(80), nullable=False),
     Column("order_ref", String(60), nullable=False, index=True),
     Column("broker_order_id", ForeignKey("broker_orders.id")),
     Column("strategy", CODE, nullable=False),
-    Column("instrument", CODE, ForeignKey("instruments.code"), nullable=False),
+    Column("instrument", CODE, nullable=False),  # of any the broker trades: a fact needs no configuration
     Column("contract", CONTRACT, nullable=False),
     Column("quantity", Integer, nullable=False),
     Column("price", Double, nullable=False),
@@ -469,6 +479,9 @@ fills = _table(
     Column("recorded_at", UtcDateTime, nullable=False),
     Column("corrects", String(80)),  # execution this one replaces
     Column("reverses", String(80)),  # execution this one takes back
+    Column("fee_missed_at", UtcDateTime),  # when a person was told that its commission had not come
+    Column("alert", Text),  # what a person should know of it; NULL: nothing
+    Column("alert_told_at", UtcDateTime),  # when that was said
     *_audit(),
     UniqueConstraint("broker", "execution_id"),
     CheckConstraint("quantity <> 0", name="moves_a_position"),
@@ -484,7 +497,7 @@ Index(
 
 contract_positions = _table(
     "contract_positions",
-    Column("instrument", CODE, ForeignKey("instruments.code"), primary_key=True),
+    Column("instrument", CODE, primary_key=True),  # as in fills
     Column("contract", CONTRACT, primary_key=True),
     Column("position", Integer, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -528,7 +541,7 @@ strategy_position_history = _table(
 
 # A blank strategy or instrument means "every".
 trade_limits = _table(
-    "trade_limits",  # what is used follows from the broker orders written since reset_at
+    "trade_limits",  # what is used follows from the broker orders: those still working, and those filled since reset_at
     Column("strategy", CODE, primary_key=True, default=""),
     Column("instrument", CODE, primary_key=True),
     Column("period_days", Integer, primary_key=True),
@@ -541,6 +554,7 @@ position_limits = _table(
     Column("strategy", CODE, primary_key=True, default=""),
     Column("instrument", CODE, primary_key=True),
     Column("position_limit", Integer, nullable=False),
+    Column("waived", Integer),  # contracts beyond it that a person ordered all the same, until the position is back
     *_reason(),
     CheckConstraint("position_limit >= 0", name="not_negative"),
 )
@@ -555,7 +569,7 @@ overrides = _table(
 )
 instrument_locks = _table(
     "instrument_locks",
-    Column("instrument", CODE, ForeignKey("instruments.code"), primary_key=True),
+    Column("instrument", CODE, primary_key=True),  # as in fills
     Column("owner", String(20), primary_key=True),  # reconciliation, person
     Column("locked_at", UtcDateTime, nullable=False),
     *_reason(),

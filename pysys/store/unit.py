@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Engine
 
+from pysys.store.claims import Claims
 from pysys.store.commands import Commands
 from pysys.store.database import connect, transaction
 from pysys.store.log import Log
@@ -14,9 +15,11 @@ from pysys.store.markets import Markets
 from pysys.store.orders import Orders
 from pysys.store.positions import Positions
 from pysys.store.prices import Prices
+from pysys.store.references import References
 from pysys.store.repository import Author
 from pysys.store.restrictions import Restrictions
 from pysys.store.runs import Runs
+from pysys.store.sent_orders import SentOrders
 from pysys.store.stacks import Stacks
 from pysys.store.targets import Targets
 from pysys.store.trade_limits import TradeLimits
@@ -50,6 +53,18 @@ class UnitOfWork:
     @cached_property
     def orders(self) -> Orders:
         return Orders(self.connection, self.author)
+
+    @cached_property
+    def sent_orders(self) -> SentOrders:
+        return SentOrders(self.connection, self.author)
+
+    @cached_property
+    def references(self) -> References:
+        return References(self.connection, self.author)
+
+    @cached_property
+    def claims(self) -> Claims:
+        return Claims(self.connection, self.author)
 
     @cached_property
     def positions(self) -> Positions:

@@ -160,6 +160,7 @@ def test_suggesting_changes_nothing_and_acting_follows_the_calendar_to_the_roll(
     assert table.priced.to_dict() == {"GOLD": "20240600", "BUND": "20240600"} and not table.done.any()
 
 
+@pytest.mark.incident("R5")
 def test_a_stuck_roll_gets_louder_and_goes_outright_before_expiry(desk: Desk) -> None:
     hold(desk, GOLD_MAR, 3)
     levels = {}

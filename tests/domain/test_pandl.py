@@ -1,6 +1,7 @@
 """The account's change of value, split so that nothing is lost and nothing is invented."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from pysys.domain.pandl import (
     PointValue,
     Poll,
     Records,
+    SpreadLegs,
     StrategyMove,
     account_change,
     timing_difference,
@@ -32,25 +34,38 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def fill(contract, quantity, price, minutes, strategy="trend", commission=0.0):
-    return BookedFill(contract, strategy, quantity, price, at(minutes), commission)
+def fill(contract, quantity, price, minutes, strategy="trend", commission=0.0, spread=None):
+    """spread: CORN_CALENDAR, within one market, or CORN_BUND, between two."""
+    between = spread == "CORN_BUND"
+    return BookedFill(
+        contract, strategy, quantity, price, at(minutes), commission, spread=spread, between_markets=between
+    )
 
 
-def records_of(fills):
-    """Records as the store reads them: what was there at the first poll, and what came after."""
-    opening, owners = Counter(), Counter()
+def records_of(fills, units=()):
+    """Records as the store reads them: what was there at the first poll, and what came after.
+
+    units: (minutes, strategy, spread, change) of positions in spreads.
+    """
+    opening, owners, within, between = Counter(), Counter(), Counter(), Counter()
     for f in fills:
         if f.filled_at <= START:
             opening[f.contract] += f.quantity
-            if f.strategy != ROLL_PSEUDO_STRATEGY:
+            if f.between_markets:
+                between[f.spread, f.contract.instrument] += f.quantity
+            elif f.spread is not None:
+                within[f.spread, f.contract] += f.quantity
+            elif f.strategy != ROLL_PSEUDO_STRATEGY:
                 owners[f.strategy, f.contract.instrument] += f.quantity
+    owners.update({(strategy, code): change for minutes, strategy, code, change in units if minutes <= 0})
     later = [f for f in fills if f.filled_at > START]
     moves = [
         StrategyMove(f.strategy, f.contract.instrument, f.filled_at, f.quantity)
         for f in later
-        if f.strategy != ROLL_PSEUDO_STRATEGY
+        if f.strategy != ROLL_PSEUDO_STRATEGY and f.spread is None
     ]
-    return Records(opening, later, owners, moves, MARKETS)
+    moves += [StrategyMove(strategy, code, at(when), change) for when, strategy, code, change in units if when > 0]
+    return Records(opening, later, owners, moves, MARKETS, SpreadLegs(within, between))
 
 
 def broker_poll(minutes, fills, marks, rates, transfers=()):
@@ -106,6 +121,7 @@ def accounts(draw):
                 st.integers(-10, 31),
                 st.sampled_from(["trend", "carry", ROLL_PSEUDO_STRATEGY]),
                 st.integers(0, 9).map(float),
+                st.sampled_from([None, "CORN_CALENDAR", "CORN_BUND"]),
             ),
             max_size=12,
         )
@@ -129,11 +145,19 @@ def accounts(draw):
     return fills, transfers, polls
 
 
-@given(accounts())
+UNITS = st.tuples(
+    st.integers(-10, 31),
+    st.sampled_from(["trend", "carry"]),
+    st.sampled_from(["CORN_CALENDAR", "CORN_BUND"]),
+    st.integers(-3, 3),
+)
+
+
+@given(accounts(), st.lists(UNITS, max_size=4))
 @settings(max_examples=200, deadline=None)
-def test_the_parts_sum_to_the_total_and_only_transfers_are_unexplained(account):
+def test_the_parts_sum_to_the_total_and_only_transfers_are_unexplained(account, units):
     fills, transfers, polls = account
-    change = account_change(polls, records_of(fills))
+    change = account_change(polls, records_of(fills, units))
 
     assert change.total == pytest.approx(polls[-1].total - polls[0].total, abs=CENT)
     parts = change.futures + change.commission + change.fx + change.unexplained
@@ -222,3 +246,77 @@ def test_timing_is_our_price_less_the_brokers_mark():
 def test_one_poll_is_not_a_change():
     with pytest.raises(ValueError, match="two polls"):
         account_change([Poll(START, 0.0, {}, {})], records_of([]))
+
+
+# --- spreads -----------------------------------------------------------------------------------------------------
+
+USD = {"USD": 1.0}
+
+
+def test_the_legs_of_a_spread_gain_for_the_spread_and_a_roll_of_them_is_nobodys_gain():
+    """Two calendar spreads of trend beside three outright contracts of carry; the spreads roll at the marks."""
+    later = Contract("CORN", "20281200")
+    spread = "CORN_CALENDAR"
+    fills = [
+        fill(CORN, 3, 400.0, -5, "carry"),
+        fill(CORN, 2, 400.0, -4, spread=spread),
+        fill(CORN_NEXT, -2, 410.0, -4, spread=spread),
+        *(
+            fill(contract, quantity, price, 15, ROLL_PSEUDO_STRATEGY, spread=spread)
+            for contract, quantity, price in ((CORN, -2, 405.0), (CORN_NEXT, 4, 411.0), (later, -2, 420.0))
+        ),
+    ]
+    polls = [
+        broker_poll(0, fills, {CORN: 400.0, CORN_NEXT: 410.0}, USD),
+        broker_poll(10, fills, {CORN: 405.0, CORN_NEXT: 411.0}, USD),
+        broker_poll(20, fills, {CORN: 405.0, CORN_NEXT: 411.0, later: 420.0}, USD),
+        broker_poll(30, fills, {CORN: 405.0, CORN_NEXT: 413.0, later: 421.0}, USD),
+    ]
+    change = account_change(polls, records_of(fills, [(-4, "trend", spread, 2)]))
+
+    gained = 2 * ((405 - 400) - (411 - 410)) + 2 * ((413 - 411) - (421 - 420))
+    assert change.by_instrument == {"CORN": pytest.approx(3 * 5 * 50), spread: pytest.approx(gained * 50)}
+    assert change.by_strategy == {"carry": pytest.approx(3 * 5 * 50), "trend": pytest.approx(gained * 50)}
+    assert (change.not_attributed, change.unexplained) == (pytest.approx(0), pytest.approx(0))
+
+
+@pytest.mark.parametrize(("own", "unmarked"), [({}, (CORN,)), ({0: 400.0, 10: 405.0}, ())])
+def test_a_leg_and_an_outright_position_against_it_gain_though_the_broker_marks_neither(own, unmarked):
+    """Long a spread's near leg and short as much outright until minute 15."""
+    fills = [
+        fill(CORN, 1, 400.0, -5, spread="CORN_CALENDAR"),
+        fill(CORN, -1, 400.0, -5 if own else 5, "carry"),
+        fill(CORN, 1, 407.0, 15, "carry"),
+    ]
+    polls = [broker_poll(minutes, fills, {CORN: mark}, USD) for minutes, mark in ((0, 400.0), (10, 405.0), (20, 408.0))]
+    records = records_of(fills, [(-5, "trend", "CORN_CALENDAR", 1)])
+    change = account_change(
+        polls, replace(records, own_prices={at(when): {CORN: price} for when, price in own.items()})
+    )
+
+    assert change.by_strategy == {"carry": pytest.approx(-7 * 50), "trend": pytest.approx(8 * 50)}
+    assert change.futures == pytest.approx(1 * 50)
+    assert change.unmarked == unmarked
+
+
+def test_legs_between_markets_share_their_markets_gains_and_roll_with_them():
+    """Two spreads of trend hold four of the six contracts; the market rolls all six in one order of its own."""
+    fills = [
+        fill(CORN, 2, 400.0, -5, "carry"),
+        fill(CORN, 4, 400.0, -5, spread="CORN_BUND"),
+        fill(BUND, -2, 130.0, -5, spread="CORN_BUND"),
+        fill(CORN, -6, 401.0, 5, ROLL_PSEUDO_STRATEGY),
+        fill(CORN_NEXT, 6, 411.0, 5, ROLL_PSEUDO_STRATEGY),
+    ]
+    rates = {"USD": 1.0, "EUR": 1.0}
+    polls = [
+        broker_poll(0, fills, {CORN: 400.0, BUND: 130.0}, rates),
+        broker_poll(10, fills, {CORN: 401.0, CORN_NEXT: 411.0, BUND: 130.0}, rates),
+        broker_poll(20, fills, {CORN: 401.0, CORN_NEXT: 414.0, BUND: 130.5}, rates),
+    ]
+    change = account_change(polls, records_of(fills, [(-5, "trend", "CORN_BUND", 2)]))
+
+    assert change.by_instrument["CORN"] == change.by_strategy["carry"] == pytest.approx(2 * 4 * 50)
+    gained = 4 * 4 * 50 - 2 * 0.5 * 1000
+    assert change.by_instrument["CORN_BUND"] + change.by_instrument.get("BUND", 0.0) == pytest.approx(gained)
+    assert change.by_strategy["trend"] == pytest.approx(gained)

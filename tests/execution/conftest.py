@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import insert
 
 from pysys.broker.paper.exchange import PaperBroker
 from pysys.config import Config
@@ -18,6 +19,7 @@ from pysys.domain.roll_states import RollState, RollStatus
 from pysys.domain.targets import BufferedTarget
 from pysys.execution.stack_handler import StackHandlerResult, run_stack_handler
 from pysys.store.prices import SeriesKey, SeriesKind
+from pysys.store.schema import order_tag
 from pysys.store.targets import BacktestRun
 from pysys.store.unit import Store
 from tests.broker import paper_world as world
@@ -110,6 +112,7 @@ def open_trading_desk(store: Store, folder: Path) -> Iterator[TradingDesk]:
 def prepare_markets(store: Store, broker: PaperBroker) -> None:
     """Instruments, roll parameters and multiple prices of the paper world."""
     with store.write() as unit:
+        unit.connection.execute(insert(order_tag).values(id=1, tag="t"))  # so that a story can name an order: 1-1-t
         for code, instrument in world.INSTRUMENTS.items():
             unit.markets.put_instrument(instrument)
             unit.markets.put_roll_parameters(world.ROLLS[code])

@@ -22,6 +22,7 @@ class OddBroker:
         self.status_events_lost = False  # every order seems to work for ever, unfilled
         self.no_answer_to_submit: str = ""  # "lost" on the way there, or "arrived"
         self.refuses = ""  # every new order, with this reason
+        self.refuses_spreads = False
         self.line_cut = False  # executions, states and positions cannot be asked for
         self.flaky = False  # ... now and then
         self._luck = Random(7)
@@ -43,6 +44,8 @@ class OddBroker:
         self.calls["submit"] += 1
         if self.refuses:
             raise OrderRejected(self.refuses)
+        if self.refuses_spreads and len(ticket.legs) > 1:
+            raise OrderRejected("no market for this combination")
         if self.no_answer_to_submit:
             if self.no_answer_to_submit == "arrived":
                 self.real.submit(ticket)
@@ -81,7 +84,7 @@ class OddBroker:
                 states[ref] = replace(state, status=WorkingStatus.CANCELLED, message="10349: order TIF was set to DAY")
         for kept, status in ((self._stuck, WorkingStatus.PENDING), (self._gone, WorkingStatus.CANCELLED)):
             for ref in set(order_refs) & set(kept):
-                states[ref] = BrokerOrderState(ref, "0", status, tuple(0 for _ in kept[ref].legs))
+                states[ref] = BrokerOrderState(ref, "", status, tuple(0 for _ in kept[ref].legs))
         return states
 
     # executions
@@ -102,6 +105,10 @@ class OddBroker:
                 change -= self._told(fill.corrects).quantity
             held[fill.contract] = held.get(fill.contract, 0) + change
         return {contract: position for contract, position in held.items() if position}
+
+    def fills_late(self, fill: Fill) -> None:
+        """An execution nobody had heard of, of an order that is over."""
+        self._corrections.append(fill)
 
     def bust(self, execution_id: str) -> None:
         """Take an execution back."""

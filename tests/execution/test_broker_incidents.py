@@ -21,9 +21,11 @@ from pysys.domain.orders import (
     OrderStatus,
 )
 from pysys.domain.roll_states import RollState
-from pysys.execution.algos.base import market_of
-from pysys.execution.fills import pull_fills, record_fills
+from pysys.execution.algo_base import market_of
+from pysys.execution.fills import FEES_AGAIN, pull_fills, record_fills
 from pysys.execution.stack_handler import run_stack_handler
+from pysys.execution.stack_methods import StackHandler
+from pysys.reports.status import status_report
 from tests.broker import paper_world as world
 from tests.execution.odd_broker import OddBroker
 
@@ -55,7 +57,7 @@ def land(desk, *fills: Fill) -> list[Fill]:
     return record_fills(desk.desk.store, fills, desk.desk.clock.now())
 
 
-def broker_orders(desk, ref="1-1"):
+def broker_orders(desk, ref="1-1-t"):
     with desk.desk.store.read() as unit:
         order = unit.orders.broker_order_by_ref(ref)
         return order, unit.positions.fills_of_order(order.id)
@@ -64,6 +66,7 @@ def broker_orders(desk, ref="1-1"):
 # --- one order, whatever is said of it ---
 
 
+@pytest.mark.incident("E1")
 def test_an_order_said_to_be_cancelled_while_it_works_is_not_replaced(desk, odd):
     """It rests for ten minutes under a false cancel, and then fills."""
     odd.says_cancelled = True
@@ -78,7 +81,7 @@ def test_an_order_said_to_be_cancelled_while_it_works_is_not_replaced(desk, odd)
 
     def fills_later(moment) -> None:
         if moment == now + timedelta(minutes=10):
-            odd.real.modify_limit("1-1", Decimal("2500"))
+            odd.real.modify_limit("1-1-t", Decimal("2500"))
 
     run_stack_handler(desk.desk, now + timedelta(minutes=20), fills_later)
 
@@ -88,6 +91,7 @@ def test_an_order_said_to_be_cancelled_while_it_works_is_not_replaced(desk, odd)
 
 
 @pytest.mark.parametrize("arrival", ["arrived", "lost"])
+@pytest.mark.incident("E9")
 def test_no_answer_to_an_order_is_neither_a_refusal_nor_sent_again(desk, odd, arrival):
     odd.no_answer_to_submit = arrival
     desk.order("GOLD", 1)
@@ -103,6 +107,7 @@ def test_no_answer_to_an_order_is_neither_a_refusal_nor_sent_again(desk, odd, ar
     desk.assert_in_balance()
 
 
+@pytest.mark.incident("E4")
 def test_positions_follow_executions_though_no_status_ever_says_filled(desk, odd):
     odd.status_events_lost = True
     desk.order("GOLD", 3)
@@ -120,7 +125,7 @@ def test_a_dead_child_that_fills_late_creates_no_excess(desk, odd, caplog):
     first, _ = broker_orders(desk)
 
     for n in range(3):
-        land(desk, fill(desk, f"late-{n}", "1-1", world.GOLD_APR, 1, 2100.0))
+        land(desk, fill(desk, f"late-{n}", "1-1-t", world.GOLD_APR, 1, 2100.0))
 
     after, rows = broker_orders(desk)
     assert (first.legs[0].fill, after.legs[0].fill, len(rows)) == (1, 4, 4)
@@ -130,9 +135,51 @@ def test_a_dead_child_that_fills_late_creates_no_excess(desk, odd, caplog):
         assert unit.orders.instrument_order(order).fill == 4
 
 
+@pytest.mark.incident("E3")
+def test_a_cancelled_child_that_fills_beside_its_replacement_is_matched_and_the_parent_not_exceeded(desk, odd, caplog):
+    """Five lots, one at a time and stuck; each dead child may still fill, and three do, while others are working."""
+    odd.stuck = True
+    order = desk.order("GOLD", 5)
+    desk_passes = StackHandler(desk.desk, desk.desk.clock.now() + timedelta(hours=5))
+    for _ in range(3):
+        settle(desk, desk_passes, minutes=13)
+    dead, working = unsettled_refs(desk)
+    assert len(dead) >= 2 and len(working) <= 1
+    for number, ref in enumerate(dead[:2]):
+        odd.fills_late(fill(desk, f"late-{number}", ref, world.GOLD_APR, 1, 2100.0))
+    odd.stuck = False
+
+    desk.work(hours=3)
+
+    assert desk.positions() == {"GOLD/20240400": 5} == desk.broker_positions()
+    assert {broker_orders(desk, ref)[0].legs[0].fill for ref in dead[:2]} == {1}
+    assert alerts(caplog, "more than was ordered") == []
+    with desk.desk.store.read() as unit:
+        assert (unit.orders.instrument_order(order).fill, unit.orders.active_instrument_orders()) == (5, [])
+        assert unit.orders.count_broker_orders(1) <= len(dead) + 5
+    desk.assert_in_balance()
+
+
+def settle(desk, handler, minutes: int) -> None:
+    """The stack handler looks every minute."""
+    for _ in range(minutes):
+        while handler.one_pass():
+            pass
+        desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(minutes=1))
+
+
+def unsettled_refs(desk) -> tuple[list[str], list[str]]:
+    """References of broker orders that are over, and of those that are not."""
+    with desk.desk.store.read() as unit:
+        open_refs = [order.order_ref for order in unit.orders.active_broker_orders()]
+        every = unit.connection.exec_driver_sql("SELECT order_ref FROM broker_orders ORDER BY id").scalars().all()
+    return [ref for ref in every if ref not in open_refs], open_refs
+
+
 # --- budgets ---
 
 
+@pytest.mark.incident("E2")
 def test_an_order_stuck_before_it_works_is_never_moved_and_cancelled_once(desk, odd, caplog):
     odd.stuck = True
     odd.ignores_cancels = True
@@ -146,6 +193,7 @@ def test_an_order_stuck_before_it_works_is_never_moved_and_cancelled_once(desk, 
     assert len(alerts(caplog, "needs an operator")) == 1
 
 
+@pytest.mark.incident("E2")
 def test_a_broker_that_refuses_everything_is_asked_five_times_and_a_person_told_once(desk, odd, caplog):
     odd.refuses = "no permission for this product"
     desk.order("GOLD", 1)
@@ -156,6 +204,7 @@ def test_a_broker_that_refuses_everything_is_asked_five_times_and_a_person_told_
     assert len(alerts(caplog, "needs_operator: given_up: rejected 5 times")) == 1
 
 
+@pytest.mark.incident("E2")
 def test_price_changes_that_fail_are_not_repeated_for_ever(desk, odd):
     odd.moves_fail = True
     desk.order("GOLD", 30)
@@ -165,6 +214,7 @@ def test_price_changes_that_fail_are_not_repeated_for_ever(desk, odd):
     assert 0 < odd.calls["modify_limit"] <= 5 * odd.calls["submit"]
 
 
+@pytest.mark.incident("E2")
 def test_an_algo_that_declines_asks_ever_more_rarely_and_tells_a_person_once(desk, odd, caplog):
     instrument_order = desk.order("GOLD", 1, order_type="limit")
     with desk.desk.store.write() as unit:
@@ -190,6 +240,7 @@ def test_an_algo_that_declines_asks_ever_more_rarely_and_tells_a_person_once(des
 # --- executions ---
 
 
+@pytest.mark.incident("E7")
 def test_hearing_everything_twice_and_backwards_books_it_once(desk, odd):
     odd.repeats = True
     desk.order("GOLD", 3)
@@ -200,6 +251,7 @@ def test_hearing_everything_twice_and_backwards_books_it_once(desk, odd):
     desk.assert_in_balance()
 
 
+@pytest.mark.incident("E6")
 def test_a_line_cut_again_and_again_in_the_middle_of_the_day_loses_no_execution(desk, odd):
     odd.flaky = True
     desk.order("GOLD", 6)
@@ -214,6 +266,7 @@ def test_a_line_cut_again_and_again_in_the_middle_of_the_day_loses_no_execution(
     desk.assert_in_balance()
 
 
+@pytest.mark.incident("E5")
 def test_a_fee_that_comes_after_the_order_was_archived_is_booked_and_nothing_else_moves(desk, odd):
     odd.fees_unknown = True
     desk.order("GOLD", 1)
@@ -223,7 +276,7 @@ def test_a_fee_that_comes_after_the_order_was_archived_is_booked_and_nothing_els
     with desk.desk.store.read() as unit:
         assert unit.orders.active_instrument_orders() == []
     desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(days=3))
-    land(desk, fill(desk, "of-today", "1-1", world.GOLD_APR, 1, 2100.0))  # so the last fill is days younger
+    land(desk, fill(desk, "of-today", "1-1-t", world.GOLD_APR, 1, 2100.0))  # so the last fill is days younger
     before = desk.positions(), desk.strategy_positions()
     odd.fees_unknown = False
 
@@ -234,6 +287,32 @@ def test_a_fee_that_comes_after_the_order_was_archived_is_booked_and_nothing_els
     assert (desk.positions(), desk.strategy_positions()) == before
 
 
+@pytest.mark.incident("E5")
+def test_a_fee_missing_for_a_week_is_told_of_once_shown_and_booked_all_the_same_when_it_comes(desk, odd, caplog):
+    odd.fees_unknown = True
+    desk.order("GOLD", 2)
+    desk.work(hours=1)
+    week = desk.desk.clock.now() + FEES_AGAIN
+    desk.desk.clock.sleep_until(week - timedelta(hours=2))
+    desk.work(minutes=30)
+    assert alerts(caplog, "no commission came") == []
+    assert len(status_report(desk.desk).table("Missing commissions")) == 0
+
+    desk.desk.clock.sleep_until(week + timedelta(minutes=1))
+    for _ in range(3):  # three sessions, each of many passes
+        desk.work(hours=2)
+
+    (alert,) = alerts(caplog, "no commission came")
+    refs, _ = unsettled_refs(desk)
+    assert f"in 7 days for 2 fills of orders {refs[0]}, {refs[1]}:" in alert
+    report = status_report(desk.desk)
+    assert report.table("Missing commissions")["order"].tolist() == refs
+    assert any(line.startswith("no commission after 7 days: 2 fills") for line in report.data["exceptions"])
+    land(desk, *(replace(each, commission=2.0, commission_currency="USD") for each in odd.real.fills_since(None)))
+    assert len(status_report(desk.desk).table("Missing commissions")) == 0
+
+
+@pytest.mark.incident("E7")
 def test_a_day_replayed_three_times_leaves_the_same_ledger(desk, odd):
     desk.order("GOLD", 3)
     desk.work(hours=1)
@@ -315,9 +394,10 @@ def test_average_prices_are_weighted_by_size_at_every_level(desk):
 
 
 @pytest.mark.parametrize("seed", range(6))
+@pytest.mark.incident("E13")
 def test_a_spread_that_fills_in_parts_and_any_order_is_booked_leg_by_leg(desk, seed):
-    """Three units of one April less two Junes: a unit counts when both its legs are there."""
-    family = _place_by_hand(desk, "7-1", [(world.GOLD_APR, 3), (world.GOLD_JUN, -6)], trade=3)
+    """Three Aprils against six Junes: the strategy holds in the market what its legs add up to, at every moment."""
+    family = _place_by_hand(desk, "7-1", [(world.GOLD_APR, 3), (world.GOLD_JUN, -6)], trade=-3)
     parts = [(world.GOLD_APR, 1, 2100.0), (world.GOLD_APR, 2, 2103.0), (world.GOLD_JUN, -4, 2120.0)]
     parts += [(world.GOLD_JUN, -1, 2121.0), (world.GOLD_JUN, -1, 2123.0)]
     random.Random(seed).shuffle(parts)
@@ -326,15 +406,16 @@ def test_a_spread_that_fills_in_parts_and_any_order_is_booked_leg_by_leg(desk, s
         with desk.desk.store.read() as unit:
             done = unit.orders.instrument_order(family).fill
             legs = unit.orders.broker_order_by_ref("7-1").legs
-        assert done == min(legs[0].fill, -legs[1].fill // 2)
+        assert done == sum(leg.fill for leg in legs) == sum(desk.positions().values())
         assert desk.strategy_positions().get(("trend", "GOLD"), 0) == done
 
     assert desk.positions() == {"GOLD/20240400": 3, "GOLD/20240600": -6}
     with desk.desk.store.read() as unit:
         order = unit.orders.broker_order_by_ref("7-1")
-        assert [leg.filled_price for leg in order.legs] == [2102.0, pytest.approx(2120 + 4 / 6)]
-        spread = order.legs[0].filled_price - 2 * order.legs[1].filled_price
-        assert unit.orders.instrument_order(family).filled_price == pytest.approx(spread)
+        prices = [leg.filled_price for leg in order.legs]
+        assert prices == [2102.0, pytest.approx(2120 + 4 / 6)]
+        per_contract = (3 * prices[0] - 6 * prices[1]) / -3
+        assert unit.orders.instrument_order(family).filled_price == pytest.approx(per_contract)
         assert (order.status, unit.orders.active_broker_orders()) == ("filled", [])
 
 
@@ -374,6 +455,7 @@ def test_a_fill_that_comes_the_next_day_completes_the_order_that_was_given_up(de
     some.lists(some.tuples(some.integers(-10_000, 10_000), some.integers(1, 5)), min_size=2, max_size=2),
     some.sampled_from([(1, -1), (-1, 1), (1, -2), (-2, 2)]),
 )
+@pytest.mark.incident("E14")
 def test_every_price_of_a_spread_is_a_whole_number_of_ticks(tick, books, ratios):
     now = world.NOON
     quotes = tuple(Quote(bid * tick, (bid + width) * tick, 1, 1, now) for bid, width in books)
@@ -386,6 +468,7 @@ def test_every_price_of_a_spread_is_a_whole_number_of_ticks(tick, books, ratios)
     assert near <= market.passive_mid <= far
 
 
+@pytest.mark.incident("E14")
 def test_the_broker_takes_whatever_price_a_spread_is_sent_at(desk, odd):
     desk.order("GOLD", 2)
     desk.work(hours=1)
@@ -395,6 +478,32 @@ def test_the_broker_takes_whatever_price_a_spread_is_sent_at(desk, odd):
 
     assert desk.positions() == {"GOLD/20240600": 2}
     assert odd.calls["submit"] == len(sent_refs(odd))  # none was refused
+
+
+# --- rolls ---
+
+
+@pytest.mark.incident("R4")
+def test_a_forced_roll_whose_spread_nobody_trades_goes_outright_by_itself_after_the_deadline(desk, odd):
+    """Every day its spread is refused. Nobody does anything."""
+    desk.order("GOLD", 2)
+    desk.work(hours=1)
+    odd.refuses_spreads = True
+    desk.roll_state("GOLD", RollState.FORCE)
+    forced_at = desk.desk.clock.now()
+    held = []
+    for day in world.business_days()[1:5]:
+        desk.desk.clock.sleep_until(day + timedelta(hours=14))
+        desk.work(hours=2)
+        held.append(desk.positions())
+
+    waited, rolled = {"GOLD/20240400": 2}, {"GOLD/20240600": 2}
+    assert held == [waited, waited, rolled, rolled]
+    with desk.desk.store.read() as unit:
+        history = unit.markets.roll_status_history("GOLD")
+    assert [status.state for status in history] == [RollState.FORCE, RollState.FORCE_OUTRIGHT, RollState.PASSIVE]
+    assert history[1].who == "stack handler" and history[1].time - forced_at >= timedelta(days=3)
+    desk.assert_in_balance()
 
 
 # --- the end of the day ---
@@ -425,25 +534,22 @@ def test_a_broker_that_does_not_answer_a_cancel_leaves_the_order_open_and_a_pers
 
     result = desk.work(minutes=2)
 
-    assert result.unresolved == ["1-1"]
+    assert result.unresolved == ["1-1-t"]
     assert len(alerts(caplog, "does not answer the cancel")) == 1
     odd.ignores_cancels = False
-    odd.cancel("1-1")
+    odd.cancel("1-1-t")
 
     assert desk.work(minutes=3).unresolved == []
 
 
-def test_a_spread_left_with_one_leg_is_not_traded_on_and_a_person_is_told_once(desk, odd, caplog):
+def test_a_spread_left_with_one_leg_gets_the_other_by_itself_and_a_person_is_told_once(desk, odd, caplog):
     _place_by_hand(desk, "7-1", [(world.GOLD_APR, 2), (world.GOLD_JUN, -2)])
-    land(desk, fill(desk, "a", "7-1", world.GOLD_APR, 2, 2100.0))
+    odd.fills_late(fill(desk, "a", "7-1", world.GOLD_APR, 2, 2100.0))
     with desk.desk.store.write() as unit:
         unit.orders.update_broker_order(1, active=False)
-        unit.positions.move_contract(
-            world.GOLD_APR, -2, at=desk.desk.clock.now(), fill_id=None, reason="so that nothing is locked"
-        )
         unit.commit()
 
-    desk.work(minutes=10)
+    desk.work(minutes=30)
 
-    assert odd.calls["submit"] == 0
+    assert desk.positions() == {"GOLD/20240400": 2, "GOLD/20240600": -2}
     assert len(alerts(caplog, "unbalanced: filled +2 of +2 20240400, +0 of -2 20240600")) == 1

@@ -33,6 +33,7 @@ def gap(trading) -> float:
 # --- which contracts ---
 
 
+@pytest.mark.incident("R2")
 def test_an_order_through_zero_closes_before_it_opens(trading):
     trading.order("GOLD", 2)
     trading.work(hours=1)
@@ -48,6 +49,7 @@ def test_an_order_through_zero_closes_before_it_opens(trading):
 
 
 @pytest.mark.parametrize("wanted", [-1, -2, -3])
+@pytest.mark.incident("R3")
 def test_a_trade_reduces_each_month_held_and_turns_none_round(trading_on_sqlite, wanted):
     """R3: a close during a passive roll summed to zero, but was long one month and short the next."""
     trading = trading_on_sqlite
@@ -229,6 +231,8 @@ def test_forced_states_fall_back_to_passive_when_nothing_is_held(trading_on_sqli
     assert (status.state, status.who) == (RollState.PASSIVE, "stack handler")
 
 
+@pytest.mark.incident("R2")
+@pytest.mark.incident("R3")
 def test_close_ends_flat_in_every_month_and_supersedes_what_was_pending(trading):
     """R2 and R3: Close beside a reversing order, with a position in two months."""
     trading.order("GOLD", 1)
@@ -272,6 +276,7 @@ def test_close_undoes_a_spread_between_months_that_sums_to_zero(trading_on_sqlit
     assert sorted(stack.traded(trading, closing.id)) == [((APR, -1),), ((JUN, 1),)]
 
 
+@pytest.mark.incident("R4")
 def test_a_forced_spread_that_does_not_trade_is_rolled_in_legs_after_the_deadline(trading_on_sqlite):
     """R4: a forced roll waited ten days for a spread nobody would trade."""
     trading = trading_on_sqlite
@@ -295,6 +300,7 @@ def test_a_forced_spread_that_does_not_trade_is_rolled_in_legs_after_the_deadlin
     trading.assert_in_balance()
 
 
+@pytest.mark.incident("R4")
 def test_plus_one_and_minus_one_leave_no_row(trading_on_sqlite):
     """R4: the balancing entry stood beside the position instead of netting with it."""
     trading = trading_on_sqlite
@@ -326,6 +332,7 @@ SOURCES = ("roll", "strategy", "manual")
 
 @pytest.mark.parametrize("state", list(RollState))
 @pytest.mark.parametrize(("first", "second"), list(permutations(SOURCES, 2)))
+@pytest.mark.incident("R1")
 def test_two_sources_of_orders_never_work_one_instrument_together(trading_on_sqlite, state, first, second):
     """R1: an order was trimmed and its child was not; a manual close beside a strategy's stopped everything."""
     trading = trading_on_sqlite
@@ -361,6 +368,7 @@ POSITION = st.integers(-4, 4)
         st.tuples(st.sampled_from(["trend", "carry"]), st.integers(-6, 6).filter(bool), st.booleans()), max_size=4
     ),
 )
+@pytest.mark.incident("R2")
 def test_whatever_is_wanted_children_sum_to_their_parents_and_close_no_more_than_is_held(
     trading_on_sqlite, state, held, wanted
 ):

@@ -10,15 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
 from pysys.domain.process_rules import ProcessStatus
+from pysys.execution.commands import request
 from pysys.execution.lease import trading_now
+from pysys.store.machine import Holder
 from pysys.store.unit import Store
 from tests.broker import paper_world as world
 from tests.conftest import PROJECT
+from tests.execution import stack
 from tests.execution.conftest import TradingDesk, prepare_markets
 from tests.execution.engine_program import EngineProcess
 from tests.execution.live import live_desk
@@ -56,6 +61,14 @@ class LiveDesk(TradingDesk):
         """Orders the exchange has received."""
         with closing(sqlite3.connect(self.folder / "exchange.db")) as exchange:
             return exchange.execute("SELECT count(*) FROM orders").fetchone()[0]
+
+    def claim(self) -> tuple[str | None, int | None]:
+        """The algo that works contract order 1, and the process it is in."""
+        with self.desk.store.read() as unit:
+            order = unit.orders.open_contract_order(1)
+        if order is None or order.claimed_by is None:
+            return None, None
+        return order.controlling_algo, Holder.parse(order.claimed_by).pid
 
     def suspend(self, engine: EngineProcess) -> None:
         """Stop a process where it holds no lock of a database."""
@@ -116,6 +129,7 @@ def test_of_two_engines_on_one_database_one_works_every_order_once_and_the_other
     assert not live.is_trading()
 
 
+@pytest.mark.incident("E9")
 def test_an_engine_killed_in_the_middle_is_replaced_at_once_and_nothing_is_sent_twice(live):
     for _ in range(10):
         live.order("GOLD", 2)
@@ -131,6 +145,31 @@ def test_an_engine_killed_in_the_middle_is_replaced_at_once_and_nothing_is_sent_
 
     assert second.exit_code == 0
     assert live.positions() == {"GOLD/20240400": 20}
+    live.assert_in_balance()
+
+
+@pytest.mark.incident("E15")
+def test_orders_of_a_killed_engine_are_taken_over_by_the_next_and_cancelled_from_a_third_process(live):
+    """The order rests far from the market. Nothing but the database says whose it is."""
+    terms = {"order_type": "limit", "limit_price": Decimal("1900"), "limit_contract": "20240400"}
+    stack.place(live, "GOLD", 5, **terms)
+    first = live.start_engine()
+    eventually(lambda: live.desk.broker.working_orders(), "the order at the broker")
+    eventually(lambda: live.claim() == ("limit", first.pid), "claimed by the engine")
+    first.kill()
+    second = live.start_engine()
+    eventually(lambda: live.claim() == ("limit", second.pid), "taken over")
+    second.kill()
+    assert len(live.desk.broker.working_orders()) == 1
+
+    asked = {"who": "rob", "why": "both are dead", "wait": timedelta(seconds=PATIENCE)}
+    answer = request(live.desk, "cancel_all", {}, **asked, token="out").answer
+
+    assert answer == "Asked the broker to cancel 1 orders."
+    assert live.desk.broker.working_orders() == []
+    live.start_engine()
+    eventually(lambda: live.claim() == (None, None), "settled, and worked by nobody")
+    assert (live.sent(), live.positions()) == (1, {})
     live.assert_in_balance()
 
 
@@ -165,6 +204,7 @@ def shell(live: LiveDesk, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.incident("E11")
 def test_after_the_kill_switch_is_engaged_from_a_shell_nothing_is_sent(live_on_sqlite):
     live = live_on_sqlite
     live.order("GOLD", 5000)

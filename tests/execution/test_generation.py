@@ -88,6 +88,7 @@ def test_two_strategies_cannot_both_use_the_same_headroom(trading_on_sqlite):
     assert trades(generate_orders(trading.desk)) == {("trend", "GOLD"): [5], ("carry", "GOLD"): [1]}
 
 
+@pytest.mark.incident("E10")
 def test_a_position_beyond_its_limit_is_reduced_though_nobody_has_a_target(trading):
     """E10: a limit of 0 did not close a position its strategy no longer spoke of."""
     stack.hold(trading, {world.GOLD_APR: 3})

@@ -2,7 +2,7 @@
 
 import threading
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from pysys.domain.errors import ConfigError
 from pysys.domain.roll_states import RollState
 from pysys.execution.commands import ask, request
+from pysys.execution.fates import CROSSING_WAIT
 from pysys.execution.fills import record_fills
 from pysys.execution.interventions import ACTIONS
 from pysys.execution.lease import LeaseLost, claim_trading
@@ -62,6 +63,13 @@ def passes(desk, count=1):
     handler = StackHandler(desk.desk, desk.desk.clock.now() + timedelta(hours=4))
     for _ in range(count):
         handler.one_pass()
+
+
+def its_fate_is_known(desk):
+    """A cancel is asked, heard, and no fill has crossed it for a while."""
+    passes(desk)
+    desk.desk.clock.sleep_until(desk.desk.clock.now() + CROSSING_WAIT)
+    passes(desk)
 
 
 def working_at_broker(desk):
@@ -253,6 +261,22 @@ class Without:
         return [fill for fill in self.real.fills_since(moment) if fill.execution_id not in self.forgotten]
 
 
+@pytest.mark.incident("R4")
+@pytest.mark.parametrize("held", [1, -1])
+def test_a_balance_trade_against_a_position_leaves_no_row(person, desk, held):
+    """The contract expired at the broker while it was held; the entry must meet the position under the same key."""
+    desk.order("GOLD", held)
+    desk.work(hours=1)
+    assert desk.positions() == {"GOLD/20240400": held}
+
+    person.gets("balance_trade", strategy="trend", instrument="GOLD", contract="20240400", quantity=-held, price=2100.0,
+                override="settled by the broker")  # fmt: skip
+
+    assert (desk.positions(), desk.strategy_positions()) == ({}, {})
+    counts = "SELECT (SELECT count(*) FROM contract_positions), (SELECT count(*) FROM strategy_positions)"
+    assert tuple(read(desk, lambda unit: unit.connection.exec_driver_sql(counts).one())) == (0, 0)
+
+
 def test_a_balance_trade_of_tomorrow_is_refused(person, desk):
     trade = {"strategy": "trend", "instrument": "GOLD", "contract": "20240400", "quantity": 1, "price": 2100.0}
     tomorrow = (desk.desk.clock.now() + timedelta(days=1)).isoformat()
@@ -301,7 +325,7 @@ def test_a_fill_by_hand_fits_what_is_left_and_waits_for_the_broker_s_own_order(p
 
     assert "count it twice: cancel it first" in person.is_refused("fill_by_hand", **fill, quantity=2)
     person.gets("cancel_broker_order", order_ref=ref)
-    passes(desk)
+    its_fate_is_known(desk)
     assert "+500 GOLD/20240400 are left" in person.is_refused("fill_by_hand", **fill, quantity=501)
     assert "are left" in person.is_refused("fill_by_hand", **fill, quantity=-1)
     person.gets("fill_by_hand", **fill, quantity=2)
@@ -327,7 +351,7 @@ def test_a_cancelled_order_is_not_replaced_until_its_contract_order_is_unlocked(
     assert "nothing to cancel" in person.is_refused("cancel_broker_order", order_ref=ref)
     person.gets("unlock_order", level="contract", order_id=1)
     passes(desk)
-    assert working_at_broker(desk) == {"1-2"}
+    assert working_at_broker(desk) == {"1-2-t"}
 
 
 def test_an_order_that_is_not_ours_is_cancelled_by_a_person_only(person, desk):
@@ -359,9 +383,9 @@ def test_orders_that_hold_up_the_ledger_are_not_deleted_unless_somebody_says_why
     assert "cancel it first" in person.is_refused("empty_stack", level="broker")
     assert "There is no contract order 77" in person.is_refused("delete_order", level="contract", order_id=77)
     person.gets("cancel_broker_order", order_ref=ref)
-    passes(desk)
-    person.gets("delete_order", level="contract", order_id=1)
-    person.gets("delete_order", level="instrument", order_id=1)
+    its_fate_is_known(desk)
+    person.gets("delete_order", level="contract", order_id=1)  # and with it what it was all of
+    assert "not on the stack any more" in person.is_refused("delete_order", level="instrument", order_id=1)
 
     assert "not on the stack any more" in person.is_refused("delete_order", level="contract", order_id=1)
     assert read(desk, lambda unit: unit.orders.active_contract_orders()) == []
@@ -372,7 +396,7 @@ def test_a_fill_still_lands_on_an_order_somebody_deleted(person, desk):
     a_working_order(desk)
     person.gets("empty_stack", level="broker", override="I want to see it")
     person.gets("empty_stack", level="instrument", override="I want to see it")
-    order = read(desk, lambda unit: unit.orders.broker_order_by_ref("1-1"))
+    order = read(desk, lambda unit: unit.orders.broker_order_by_ref("1-1-t"))
     desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(hours=3))
 
     new = record_fills(desk.desk.store, desk.desk.broker.fills_since(None), desk.desk.clock.now())
@@ -404,11 +428,11 @@ def test_a_claim_is_released_by_a_person(person, desk):
     person.gets("spawn_children")
     now = desk.desk.clock.now()
     with desk.desk.store.write() as unit:
-        unit.orders.claim_contract_order(1, "an algo that died", now=now, until=now + timedelta(hours=9))
+        unit.claims.claim(1, "a process that died", "best", now=now, until=datetime(2999, 1, 1, tzinfo=UTC))
         unit.commit()
     assert person.gets("create_broker_orders") == "0 broker orders sent."
 
-    assert "claimed by an algo that died" in person.gets("release_claim", contract_order=1)
+    assert "claimed by algo best of a process that died" in person.gets("release_claim", contract_order=1)
 
     assert person.gets("create_broker_orders") == "1 broker orders sent."
 

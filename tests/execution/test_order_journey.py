@@ -13,6 +13,7 @@ from pysys.execution.fates import resolve_fates
 from pysys.execution.fills import record_fills
 from pysys.execution.generation import generate_orders
 from pysys.execution.stack_handler import pull_fills
+from pysys.execution.stack_methods import StackHandler
 from tests.broker import paper_world as world
 
 
@@ -56,7 +57,7 @@ def test_a_fill_that_arrives_after_the_family_was_closed_still_lands(trading):
     trading.order("GOLD", 2)
     trading.work(hours=2)
     with trading.desk.store.read() as unit:
-        first = unit.orders.broker_order_by_ref("1-1")
+        first = unit.orders.broker_order_by_ref("1-1-t")
     late = Fill("paper", "late-1", first.order_ref, world.GOLD_APR, 1, 2101.0, trading.desk.clock.now(), 2.0, "USD")
 
     assert record_fills(trading.desk.store, [late], trading.desk.clock.now()) == [late]
@@ -69,8 +70,8 @@ def test_a_commission_that_comes_later_is_added_and_nothing_else_moves(trading):
     trading.order("GOLD", 1)
     trading.work(hours=2)
     moment = trading.desk.clock.now()
-    silent = Fill("paper", "x", "1-1", world.GOLD_APR, 1, 2100.0, moment)
-    told = Fill("paper", "x", "1-1", world.GOLD_APR, 1, 2100.0, moment, 2.0, "USD")
+    silent = Fill("paper", "x", "1-1-t", world.GOLD_APR, 1, 2100.0, moment)
+    told = Fill("paper", "x", "1-1-t", world.GOLD_APR, 1, 2100.0, moment, 2.0, "USD")
     record_fills(trading.desk.store, [silent], moment)
     before = trading.positions()
 
@@ -78,7 +79,7 @@ def test_a_commission_that_comes_later_is_added_and_nothing_else_moves(trading):
 
     assert trading.positions() == before
     with trading.desk.store.read() as unit:
-        rows = unit.positions.fills_of_order(unit.orders.broker_order_by_ref("1-1").id)
+        rows = unit.positions.fills_of_order(unit.orders.broker_order_by_ref("1-1-t").id)
     assert [row.commission for row in rows if row.execution_id == "x"] == [2.0]
 
 
@@ -102,7 +103,7 @@ def test_a_roll_in_legs_closes_before_it_opens(trading):
     trading.work(hours=3)
 
     fills = [fill for fill in trading.desk.broker.fills_since(None) if not fill.order_ref.startswith("1-")]
-    assert [fill.contract.date for fill in fills] == ["20240400", "20240400", "20240600", "20240600"]
+    assert [fill.contract.date for fill in fills] == ["20240400", "20240600", "20240400", "20240600"]  # lot by lot
     assert trading.positions() == {"GOLD/20240600": 2}
     trading.assert_in_balance()
 
@@ -142,6 +143,43 @@ def test_nothing_is_sent_while_the_market_is_closed(trading):
 
     assert result.counts["broker_orders"] == 0
     assert trading.desk.broker.fills_since(None) == []
+
+
+@pytest.mark.parametrize(
+    ("hour", "locks", "says"),
+    [
+        (18, (), "closed"),
+        (12, ("GOLD",), "locked: GOLD, person: the news"),
+        (18, ("GOLD",), "closed"),
+        (12, ("NIKKEI",), ""),
+    ],
+)
+def test_an_order_that_is_not_worked_says_why_and_says_it_no_more_when_it_is(trading_on_sqlite, hour, locks, says):
+    trading = trading_on_sqlite
+    trading.desk.clock.sleep_until(world.MONDAY + timedelta(hours=hour))
+    trading.order("GOLD", 400)
+    handler = StackHandler(trading.desk, world.MONDAY + timedelta(days=2))
+    handler.spawn_children()
+    with trading.desk.store.write() as unit:
+        for code in locks:
+            unit.restrictions.lock(code, "person", at=trading.desk.clock.now(), who="rob", why="the news")
+        unit.commit()
+
+    handler.one_pass()
+
+    def note() -> str:
+        with trading.desk.store.read() as unit:
+            return unit.orders.contract_order(1).note
+
+    assert note() == says
+    with trading.desk.store.write() as unit:
+        for code in locks:
+            unit.restrictions.unlock(code)
+        unit.commit()
+    trading.desk.clock.sleep_until(world.MONDAY + timedelta(days=1, hours=12))
+    StackHandler(trading.desk, world.MONDAY + timedelta(days=2)).one_pass()
+    assert note() == ""
+    assert bool(trading.desk.broker.working_orders()) == bool(says)  # the one already sent ended with its day
 
 
 def test_a_position_that_differs_from_the_brokers_locks_the_instrument_and_only_that_one(trading):
@@ -225,7 +263,7 @@ def test_an_old_intention_the_broker_never_saw_is_not_sent_hours_later(trading, 
 
     assert trading.desk.broker.fills_since(None) == []
     with trading.desk.store.read() as unit:
-        assert unit.orders.broker_order_by_ref("1-1").status == "cancelled"
+        assert unit.orders.broker_order_by_ref("1-1-t").status == "cancelled"
 
 
 def test_the_spread_of_a_roll_is_booked_leg_by_leg_at_the_spread_price(trading):
@@ -235,7 +273,7 @@ def test_the_spread_of_a_roll_is_booked_leg_by_leg_at_the_spread_price(trading):
     trading.work(hours=3)
 
     with trading.desk.store.read() as unit:
-        order = unit.orders.broker_order_by_ref("2-1")
+        order = unit.orders.broker_order_by_ref("2-1-t")
         rows = unit.positions.fills_of_order(order.id)
     assert [(row.contract, row.quantity) for row in rows] == [("20240400", -1), ("20240600", 1)]
     assert order.limit_price is None or order.limit_price == order.limit_price.quantize(Decimal("0.1"))

@@ -37,6 +37,8 @@ EMPTY = "20240400: database +3, broker +0"
         ({}, {CORN: -1}, set(), {}, {"CORN": "20240700: database +0, broker -1"}, {}),
     ],
 )
+@pytest.mark.incident("E7")
+@pytest.mark.incident("E8")
 def test_a_difference_is_believed_at_once_unless_a_fill_on_its_way_may_explain_it(
     ours, brokers, in_flight, suspected, believed, doubted
 ):
@@ -86,6 +88,7 @@ def hold(trading, contract, change):
         unit.commit()
 
 
+@pytest.mark.incident("E8")
 def test_positions_that_cannot_be_asked_for_are_unknown_never_flat_and_block_new_orders(trading):
     trading.order("GOLD", 2)
     trading.work(hours=1)
@@ -162,6 +165,7 @@ def test_an_order_of_somebody_else_is_reported_and_left_alone(trading):
         result.raise_if_incomplete()
 
 
+@pytest.mark.incident("E9")
 def test_nothing_new_is_sent_before_what_was_intended_is_resolved(trading_on_sqlite, monkeypatch):
     trading = trading_on_sqlite
     trading.order("GOLD", 1)
@@ -186,6 +190,7 @@ def _dies(self, ticket):
 # --- one instrument's trouble is its own ---
 
 
+@pytest.mark.incident("R1")
 def test_a_fault_in_one_instrument_locks_it_and_the_others_trade_on(trading):
     def quote(contract):
         if contract.instrument == "GOLD":
@@ -231,6 +236,7 @@ def test_a_quote_that_never_comes_holds_up_its_own_instrument_only(trading_on_sq
         ({"environment": "live"}, {"broker_environment": "live"}, ("demo", None), "for a demo, and account PAPER-1 is"),
     ],
 )
+@pytest.mark.incident("E12")
 def test_the_wrong_account_is_refused_before_anything_is_sent(trading_on_sqlite, answers, change, remembered, sentence):
     trading = trading_on_sqlite
     broker_says(trading, **answers)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from pysys.broker.port import OrderType, Quote
-from pysys.config import Config
+from pysys.config import Config, algo_choices
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import BrokerOrder, ContractOrder, InstrumentOrderType, OrderLeg
+from pysys.execution.algo_base import Cancel, Decline, Modify, OrderMarket, Send, Wait, Wanted, within_parent_limit
 from pysys.execution.algo_choice import algo_for
 from pysys.execution.algos import ALGOS
-from pysys.execution.algos.base import Cancel, Decline, Modify, OrderMarket, Send, Wait, Wanted, within_parent_limit
 from pysys.execution.algos.best import AGGRESSIVE, imbalanced
 from pysys.execution.sizing import cut_to_liquidity, exceeds_parent, one_lot, passive_depths
 
@@ -61,29 +61,35 @@ def test_filled_and_possibly_working_never_exceed_the_parent(asked, others, new)
 
 
 @pytest.mark.parametrize(
-    ("order_type", "overrides", "preset", "algo"),
+    ("order_type", "settings", "preset", "algo"),
     [
         ("best", {}, "", "best"),
         ("Zero-roll-order", {}, "", "best"),
         ("balance trade", {}, "", "best"),
         ("market", {}, "", "market"),
         ("limit", {}, "", "limit"),
-        ("best", {"GOLD": "adaptive"}, "", "adaptive"),
-        ("market", {"GOLD": "adaptive"}, "", "adaptive"),
-        ("best", {"NIKKEI": "adaptive"}, "", "best"),
-        ("best", {"GOLD": "adaptive"}, "snap_mid", "snap_mid"),
-        ("panic", {"GOLD": "adaptive"}, "", "panic"),
+        ("best", {"default_algo": "snap_mid"}, "", "snap_mid"),
+        ("Zero-roll-order", {"default_algo": "snap_mid"}, "", "snap_mid"),
+        ("market", {"default_algo": "snap_mid"}, "", "market"),
+        ("limit", {"default_algo": "snap_mid"}, "", "limit"),
+        ("best", {"algo_overrides": {"GOLD": "adaptive"}}, "", "adaptive"),
+        ("Zero-roll-order", {"algo_overrides": {"GOLD": "adaptive"}, "default_algo": "snap_mid"}, "", "adaptive"),
+        ("market", {"algo_overrides": {"GOLD": "adaptive"}}, "", "adaptive"),
+        ("best", {"algo_overrides": {"NIKKEI": "adaptive"}}, "", "best"),
+        ("best", {"algo_overrides": {"GOLD": "adaptive"}}, "snap_mid", "snap_mid"),
+        ("panic", {"algo_overrides": {"GOLD": "adaptive"}, "default_algo": "snap_mid"}, "", "panic"),
         ("panic", {}, "best", "panic"),
     ],
 )
-def test_the_algo_is_the_preset_the_instruments_that_of_the_type_or_the_default(order_type, overrides, preset, algo):
-    config = Config(algo_overrides=overrides)
+def test_the_algo_is_the_preset_the_instruments_that_of_the_type_or_the_default(order_type, settings, preset, algo):
+    """E9: a panic order, whatever is set, is worked by an algo that never declines."""
+    config = Config.model_validate(settings)
 
     assert algo_for(config, InstrumentOrderType(order_type), "GOLD", preset) == algo
 
 
 def test_every_algo_that_can_be_configured_exists():
-    assert set(Config.model_json_schema()["properties"]["default_algo"]["enum"]) <= set(ALGOS)
+    assert set(algo_choices()) == set(ALGOS) - {"limit", "panic"}
 
 
 # --- what the algos do ---

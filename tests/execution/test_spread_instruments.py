@@ -5,16 +5,18 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from pysys.data.rolling import roll_instrument
+from pysys.data.spread_prices import update_spread_prices
+from pysys.data.update_result import UpdateIncomplete
 from pysys.domain.conditions import Condition
-from pysys.domain.errors import ConfigError, DataError
 from pysys.domain.instruments import Instrument
 from pysys.domain.prices import PriceRows
-from pysys.domain.roll_states import RollState
+from pysys.domain.roll_states import RollMoveRefused, RollState
 from pysys.domain.targets import SpreadTarget
 from pysys.execution.generation import generate_orders
 from pysys.execution.roll_views import roll_view
 from pysys.execution.spread_book import outright_positions
-from pysys.execution.spread_prices import update_spread_prices
+from pysys.reports.reconcile import reconcile_report
 from pysys.store.prices import SeriesKey, SeriesKind
 from tests.broker import paper_world as world
 from tests.execution import stack
@@ -26,16 +28,19 @@ SPREADS = {
 }
 
 
-@pytest.fixture
-def spreads(trading_on_sqlite):
+def with_spreads(trading):
     """A desk that also trades a calendar spread of gold, and bund against gold."""
-    trading = trading_on_sqlite
     stack.configure(trading, spread_instruments=SPREADS)
     with trading.desk.store.write() as unit:
         for code in SPREADS:
             unit.markets.put_instrument(Instrument(code, "", "USD", 100.0, "Spread", tick_size=0.1))
         unit.commit()
     return trading
+
+
+@pytest.fixture
+def spreads(trading_on_sqlite):
+    return with_spreads(trading_on_sqlite)
 
 
 def units(trading, instrument: str = "GOLD_CAL") -> dict[str, int]:
@@ -120,7 +125,9 @@ def test_between_markets_each_leg_is_an_order_and_the_family_completes_when_all_
     order = stack.order(spreads, bought)
     legs = {child.instrument: child.legs[0].filled_price for child in stack.children(spreads, bought)}
     assert order.fill == 2 and order.id not in [each.id for each in stack.stack(spreads)]
-    assert order.filled_price == pytest.approx(3 * legs["BUND"] - legs["GOLD"])
+    assert order.filled_price == pytest.approx(
+        3 * legs["BUND"] - legs["GOLD"] / 10
+    )  # in points of a bund, ten of gold's
 
 
 def test_legs_between_markets_roll_with_their_markets(spreads):
@@ -188,15 +195,6 @@ def test_a_limit_between_markets_and_an_unknown_spread_price_wait(spreads):
     assert stack.order(spreads, conditional).fill == 1  # the spread stands near -20
 
 
-def test_spreads_that_are_none_are_a_mistake_in_configuration(spreads):
-    stack.configure(spreads, spread_instruments={"GOLD_CAL": {"legs": [{"instrument": "GOLD", "ratio": 1}]}})
-    with (
-        pytest.raises(ConfigError, match=r"spread_instruments.GOLD_CAL: spread GOLD_CAL has 1 legs"),
-        spreads.desk.store.read() as unit,
-    ):
-        roll_view(unit, spreads.desk.config, "GOLD_CAL")
-
-
 def test_spreads_get_a_price_series_of_their_own_and_one_that_cannot_is_named(spreads):
     times = np.array([world.micros(world.NOON)])
     with spreads.desk.store.write() as unit:
@@ -207,7 +205,121 @@ def test_spreads_get_a_price_series_of_their_own_and_one_that_cannot_is_named(sp
     result = update_spread_prices(spreads.desk)
 
     with spreads.desk.store.read() as unit:
-        assert unit.prices.adjusted("BUND_GOLD").price.tolist() == [3 * 131.0 - 2100.0]
-    assert result.rows == {"BUND_GOLD": 1}
-    with pytest.raises(DataError, match="GOLD_CAL: its legs never had a price at the same time"):
+        assert unit.prices.adjusted("BUND_GOLD").price.tolist() == [3 * 131.0 - 210.0]
+    assert result.table().set_index("code")["rows_added"].to_dict() == {"BUND_GOLD": 1, "GOLD_CAL": 0}
+    with pytest.raises(UpdateIncomplete, match=r"GOLD_CAL.*: its legs never had a price at the same time"):
         result.raise_if_incomplete()
+
+
+def lock(trading, market: str) -> None:
+    with trading.desk.store.write() as unit:
+        unit.restrictions.lock(market, "tester", at=trading.desk.clock.now(), who="tester", why="as the story goes")
+        unit.commit()
+
+
+def unlock(trading, market: str) -> None:
+    with trading.desk.store.write() as unit:
+        unit.restrictions.unlock(market)
+        unit.commit()
+
+
+def test_a_spread_left_half_done_by_the_day_is_a_break_and_the_next_order_completes_it(spreads):
+    stack.place(spreads, "BUND_GOLD", 2)
+    stack.spawn(spreads)
+    lock(spreads, "BUND")
+    spreads.work(hours=2)
+
+    assert (spreads.positions(), spreads.strategy_positions()) == ({"GOLD/20240400": -2}, {})
+    found = reconcile_report(spreads.desk).breaks
+    assert [str(each) for each in found.spreads] == [
+        "BUND_GOLD (+0 units; BUND_GOLD holds +0 BUND, -2 GOLD: no whole number of spreads; trade the odd leg by hand)"
+    ]
+    assert found.instrument_vs_contract == ()
+
+    unlock(spreads, "BUND")
+    again = spreads.order("BUND_GOLD", 1)
+    spreads.work(hours=2)
+    assert spreads.positions() == {"BUND/20240300": 3, "GOLD/20240400": -2}  # one of gold's two was taken over
+    assert stack.order(spreads, again).fill == 1
+
+    spreads.order("BUND_GOLD", -1)  # the other way: the odd leg is left, for a person or an order that wants it
+    spreads.work(hours=2)
+    assert (spreads.positions(), spreads.strategy_positions()) == ({"GOLD/20240400": -1}, {})
+
+
+def test_a_desk_with_spreads_reconciles_and_a_true_break_shows_where_it_is(spreads):
+    spreads.order("GOLD_CAL", 2)
+    spreads.order("GOLD", -2, strategy="carry")  # takes up the near legs to the contract
+    spreads.order("BUND_GOLD", 1, strategy="relative")
+    spreads.work(hours=4)
+
+    report = reconcile_report(spreads.desk)
+    assert list(report.breaks) == []
+    assert (
+        spreads.positions()
+        == spreads.broker_positions()
+        == {"BUND/20240300": 3, "GOLD/20240400": -1, "GOLD/20240600": -2}
+    )
+    legs = report.table("Legs of spreads").set_index(["spread", "contract"])["legs, contracts"]
+    assert legs.to_dict() == {
+        ("BUND_GOLD", "20240300"): 3, ("BUND_GOLD", APR): -1, ("GOLD_CAL", APR): 2, ("GOLD_CAL", JUN): -2,
+    }  # fmt: skip
+
+    with spreads.desk.store.write() as unit:
+        at = {"at": spreads.desk.clock.now(), "fill_id": None, "reason": "by mistake"}
+        unit.positions.move_strategy("trend", "GOLD_CAL", -1, price=None, **at)
+        unit.positions.move_contract(world.BUND_MAR, 1, **at)
+        unit.commit()
+    assert list(reconcile_report(spreads.desk).breaks) == [
+        "instrument vs contract: BUND (+0 against +1)",
+        "spread vs legs: GOLD_CAL (+1 units against +2 in legs)",
+        "broker vs contract: BUND/20240300 (+4 against +3)",
+    ]
+
+
+def test_a_spread_that_is_declared_no_more_is_a_break_while_something_is_left_of_it(spreads):
+    spreads.order("GOLD_CAL", 1)
+    spreads.work(hours=2)
+    stack.configure(spreads, spread_instruments={})
+
+    assert list(reconcile_report(spreads.desk).breaks) == [
+        "spread vs legs: GOLD_CAL (+1 units and 2 legs are left, and spread_instruments declares it no more)"
+    ]
+
+
+def test_a_leg_and_an_outright_position_that_cancel_in_the_priced_contract_are_both_rolled(spreads):
+    spreads.order("GOLD_CAL", -2)
+    spreads.order("GOLD", 2, strategy="carry")
+    spreads.work(hours=3)
+    assert spreads.positions() == {"GOLD/20240600": 2}
+    with pytest.raises(RollMoveRefused, match=r"while \+2, -2 GOLD_CAL of 20240400 is held"):
+        roll_instrument(spreads.desk, "GOLD", who="tester", why="as the story goes")
+
+    spreads.roll_state("GOLD", RollState.FORCE)
+
+    assert stack.roll(spreads) == 2
+    rolls = {each.instrument: stack.traded(spreads, each.id) for each in stack.stack(spreads)}
+    assert rolls == {"GOLD": [((APR, -2), (JUN, 2))], "GOLD_CAL": [((APR, 2), (JUN, -4), (AUG, 2))]}
+
+
+def test_the_records_of_a_period_tell_legs_from_outright_fills(trading):
+    """On both databases: what was held for which spread when the period began, and what each fill was for."""
+    spreads = with_spreads(trading)
+    spreads.order("GOLD_CAL", 1)
+    spreads.order("BUND_GOLD", 1)
+    spreads.work(hours=2)
+    noon = spreads.desk.clock.now()
+    spreads.order("GOLD", 1, strategy="carry")
+    spreads.work(minutes=70)
+    spreads.order("GOLD_CAL", 1)
+    spreads.work(minutes=80)
+
+    with spreads.desk.store.read() as unit:
+        records = unit.reporting.records(noon, spreads.desk.clock.now())
+
+    assert records.opening_legs.within == {("GOLD_CAL", world.GOLD_APR): 1, ("GOLD_CAL", world.GOLD_JUN): -1}
+    assert records.opening_legs.between == {("BUND_GOLD", "BUND"): 3, ("BUND_GOLD", "GOLD"): -1}
+    assert {(f.strategy, f.spread, f.contract.date, f.quantity) for f in records.fills} == {
+        ("carry", None, APR, 1), ("trend", "GOLD_CAL", APR, 1), ("trend", "GOLD_CAL", JUN, -1),
+    }  # fmt: skip
+    assert records.contracts_in_spreads == {world.GOLD_APR, world.GOLD_JUN}

@@ -16,7 +16,7 @@ from pysys.broker.paper.database import from_micros, open_database, to_micros, t
 from pysys.broker.paper.matching import Working, units_of
 from pysys.broker.port import BrokerOrderState, BrokerUnavailable, FxTrade, OrderTicket, OrderType, WorkingStatus
 from pysys.domain.contracts import Contract, parse_contract
-from pysys.domain.orders import Fill, Leg
+from pysys.domain.orders import BrokerIds, Fill, Leg
 
 _ORDER_COLUMNS = (
     "number",
@@ -343,11 +343,12 @@ class Book:
             (contract, fill.quantity, value, fill.commission, multiplier, fill.commission_currency),
         )
 
-    def fills(self, broker: str, since: datetime | None) -> list[Fill]:
-        """Fills at or after `since`, in the order they happened."""
+    def fills(self, broker: str, account: str, since: datetime | None) -> list[Fill]:
+        """Fills at or after `since`, in the order they happened. Of an expired contract there is no order."""
         rows = self._connection.execute(
-            "SELECT execution_id, order_ref, contract, quantity, price, filled_at, commission, currency "
-            "FROM fills WHERE filled_at >= ? ORDER BY number",
+            "SELECT execution_id, fills.order_ref, contract, quantity, price, filled_at, commission, currency, "
+            "orders.number FROM fills LEFT JOIN orders ON orders.order_ref = fills.order_ref "
+            "WHERE filled_at >= ? ORDER BY fills.number",
             (-(2**63) if since is None else to_micros(since),),
         ).fetchall()
         return [
@@ -361,8 +362,9 @@ class Book:
                 from_micros(at),
                 cost,
                 currency,
+                ids=BrokerIds("" if number is None else str(number), account),
             )
-            for execution, ref, contract, quantity, price, at, cost, currency in rows
+            for execution, ref, contract, quantity, price, at, cost, currency, number in rows
         ]
 
     def positions(self) -> list[BookedPosition]:

@@ -10,6 +10,7 @@ what is left.
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -256,7 +257,7 @@ class PaperBroker:
         """The exchange's word on these orders; an order it never received is absent."""
         with self._up_to_now():
             found = (self._book.order(order_ref) for order_ref in order_refs)
-            return {order.order_ref: order.state for order in found if order is not None}
+            return {order.order_ref: replace(order.state, account=self.account) for order in found if order is not None}
 
     def working_orders(self) -> Sequence[tuple[OrderTicket, BrokerOrderState]]:
         """Orders that still work, in time priority, with the limit they work at now."""
@@ -274,7 +275,7 @@ class PaperBroker:
         moment it arrived.
         """
         with self._up_to_now():
-            return self._book.fills(self.name, moment)
+            return self._book.fills(self.name, self.account, moment)
 
     # catching up
 

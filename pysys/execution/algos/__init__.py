@@ -1,27 +1,16 @@
-"""Execution algos: pure decisions from an order, its market and the time. A new algo is one file here and one line.
+"""Execution algos: pure decisions from an order, its market and the time.
 
-Each has `first(wanted, market)`, what to send, and `next(order, market, now)`, what to do with it while it works.
+A new algo is one file here, named as configuration names it, with an `ALGO`: its `first(wanted, market)` is what to
+send, its `next(order, market, now)` what to do with that while it works. See `pysys.execution.algo_base.Algo`.
 """
 
-from pysys.broker.port import OrderType
-from pysys.domain.errors import ConfigError
-from pysys.execution.algos.adaptive import Adaptive
-from pysys.execution.algos.base import Algo
-from pysys.execution.algos.best import Best
-from pysys.execution.algos.limit import Limit
-from pysys.execution.algos.market import Market, Panic
-from pysys.execution.algos.snap import Snap
+from importlib import import_module
 
-ALGOS: dict[str, Algo] = {
-    "best": Best(),
-    "market": Market(),
-    "limit": Limit(),
-    "snap_mid": Snap(OrderType.SNAP_MID),
-    "snap_market": Snap(OrderType.SNAP_MARKET),
-    "snap_primary": Snap(OrderType.SNAP_PRIMARY),
-    "adaptive": Adaptive(),
-    "panic": Panic(),
-}
+from pysys.config import algo_files
+from pysys.domain.errors import ConfigError
+from pysys.execution.algo_base import Algo
+
+ALGOS: dict[str, Algo] = {name: import_module(f"{__name__}.{name}").ALGO for name in algo_files()}
 
 
 def algo_named(name: str) -> Algo:

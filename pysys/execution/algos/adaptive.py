@@ -4,8 +4,9 @@ from datetime import datetime
 
 from pysys.broker.port import OrderType
 from pysys.domain.orders import BrokerOrder
-from pysys.execution.algos.base import (
+from pysys.execution.algo_base import (
     Action,
+    Algo,
     Cancel,
     Modify,
     OrderMarket,
@@ -33,3 +34,6 @@ class Adaptive(Patient):
         if limit is None or market is None:
             return Wait()
         return Wait() if limit == market.side else Modify(market.side, "following the far touch")
+
+
+ALGO: Algo = Adaptive()

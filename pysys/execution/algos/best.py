@@ -8,8 +8,9 @@ from decimal import Decimal
 
 from pysys.broker.port import OrderType
 from pysys.domain.orders import BrokerOrder
-from pysys.execution.algos.base import (
+from pysys.execution.algo_base import (
     Action,
+    Algo,
     Cancel,
     Decline,
     Modify,
@@ -68,3 +69,6 @@ class Best(Patient):
         if imbalanced(min(abs(leg.trade) for leg in order.legs), market):
             return "the book is one-sided"
         return ""
+
+
+ALGO: Algo = Best()

@@ -1,16 +1,21 @@
-"""Work the parent's limit price: the whole order rests there until it fills or the day ends."""
+"""Work the parent's limit price: all that is left of the order rests there until it fills or the day ends.
+
+The other orders of its instrument wait behind it, as one is worked there at a time. Only a panic order does not: it has
+this one cancelled and goes next.
+"""
 
 from datetime import datetime
 
 from pysys.broker.port import OrderType
 from pysys.domain.orders import BrokerOrder
-from pysys.execution.algos.base import Action, Decline, OrderMarket, Patient, Send, Wait, Wanted
+from pysys.execution.algo_base import Action, Algo, Decline, OrderMarket, Patient, Send, Wait, Wanted
 
 
 class Limit(Patient):
-    """One resting limit order. Others trade meanwhile: nothing waits for it but its own contract order."""
+    """One resting limit order, as large as limits allow, whatever the book displays."""
 
     whole_order = True
+    cut_to_liquidity = False
     watches_market = False
 
     def first(self, wanted: Wanted, market: OrderMarket | None) -> Send | Decline:
@@ -20,3 +25,6 @@ class Limit(Patient):
 
     def next(self, order: BrokerOrder, market: OrderMarket | None, now: datetime) -> Action:
         return Wait()
+
+
+ALGO: Algo = Limit()

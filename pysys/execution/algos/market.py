@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from pysys.domain.orders import BrokerOrder
-from pysys.execution.algos.base import Action, Cancel, OrderMarket, Patient, Send, Wait, Wanted, timed_out
+from pysys.execution.algo_base import Action, Algo, Cancel, OrderMarket, Patient, Send, Wait, Wanted, timed_out
 
 
 class Market(Patient):
@@ -20,8 +20,4 @@ class Market(Patient):
         return Wait()
 
 
-class Panic(Market):
-    """Out at any price: everything at once, whatever is displayed, limits or not."""
-
-    whole_order = True
-    unrestricted = True
+ALGO: Algo = Market()

@@ -131,6 +131,11 @@ class Algo(Protocol):
         ...
 
     @property
+    def cut_to_liquidity(self) -> bool:
+        """Whether an order asks for no more than the book displays; one that rests at its price need not."""
+        ...
+
+    @property
     def watches_market(self) -> bool:
         """Whether `next` looks at the book; else it is given none, and the broker is not asked for it."""
         ...
@@ -149,6 +154,7 @@ class Patient:
 
     whole_order = False
     unrestricted = False
+    cut_to_liquidity = True
     watches_market = True
 
 

@@ -1,4 +1,4 @@
-"""Snap orders: stand at the mid, the far touch or the near touch, and move with it.
+"""Snap to the mid, and what all snap orders have in common: they stand at one price of the book and move with it.
 
 The broker moves an order of its own snap type. Where the parent has a limit price the order is sent as a plain limit
 order instead, and moved from here, never beyond that limit.
@@ -8,8 +8,9 @@ from datetime import datetime
 
 from pysys.broker.port import OrderType
 from pysys.domain.orders import BrokerOrder
-from pysys.execution.algos.base import (
+from pysys.execution.algo_base import (
     Action,
+    Algo,
     Cancel,
     Modify,
     OrderMarket,
@@ -44,3 +45,6 @@ class Snap(Patient):
             return Cancel("short of time") if market.short_of_time else Wait()
         price = market.side if market.short_of_time else pegged_price(self._order_type, market)
         return Wait() if price is None or price == limit else Modify(price, "following the book")
+
+
+ALGO: Algo = Snap(OrderType.SNAP_MID)
