@@ -177,6 +177,7 @@ class RollCheck:
     carry_expiry_days: int
     forward_expiry_days: int
     suggestion: RollSuggestion
+    trade_limit: str = ""  # what a trade limit that leaves no room for the roll has to say, from the day before on
 
     @property
     def deadline(self) -> tuple[str, str]:
@@ -220,6 +221,7 @@ class RollStatusResult:
             for one in self.actions
             if one.check.deadline[0] == "critical"
         ]
+        failed += [f"{one.check.instrument}: {one.check.trade_limit}" for one in self.actions if one.check.trade_limit]
         if failed:
             raise UpdateIncomplete(f"update_roll_status: {len(failed)} need a person. {' '.join(failed)}")
 
@@ -265,7 +267,8 @@ def _table_row(action: RollAction) -> dict[str, object]:
         "suggested": str(check.suggestion.state),
         "done": action.done,
         "deadline": level,
-        "detail": action.error or "; ".join(part for part in (sentence, check.suggestion.reason) if part),
+        "detail": action.error
+        or "; ".join(part for part in (sentence, check.trade_limit, check.suggestion.reason) if part),
     }
 
 
@@ -322,7 +325,22 @@ def check_roll(unit: UnitOfWork, config: Config, instrument: str, moment: dateti
         (_expiry(unit, used.carry, parameters) - today).days,
         (_expiry(unit, used.forward, parameters) - today).days,
         suggest(situation),
+        _limit_in_the_way(unit, instrument, situation, due, moment),
     )
+
+
+def _limit_in_the_way(unit: UnitOfWork, instrument: str, situation: RollSituation, due: date, moment: datetime) -> str:
+    """Said while there is still a day to do something about it: each contract is sold and bought, so it counts twice."""
+    needed = 2 * abs(situation.position)
+    if not needed or situation.business_days_to_due > 1:
+        return ""
+    for limit in unit.trade_limits.applying_to("", (instrument,), moment):
+        if limit.limit < needed:
+            return (
+                f"the roll due on {due} trades {needed} contracts, and the trade limit is {limit.limit} in "
+                f"{limit.period_days} days; raise the limit, or it takes longer."
+            )
+    return ""
 
 
 def _expiry(unit: UnitOfWork, contract: Contract, parameters: RollParameters) -> date:

@@ -179,6 +179,25 @@ def test_a_stuck_roll_gets_louder_and_goes_outright_before_expiry(desk: Desk) ->
         result.raise_if_incomplete()
 
 
+@pytest.mark.incident("R5")
+def test_a_trade_limit_without_room_for_a_roll_is_told_the_day_before(desk: Desk) -> None:
+    hold(desk, GOLD_MAR, 3)
+    with desk.store.write() as unit:
+        unit.trade_limits.set("", "GOLD", 1, 5, at=desk.clock.now())
+        unit.commit()
+    at(desk, "2024-03-06")  # two business days before it is due
+    update_roll_status(desk).raise_if_incomplete()
+    at(desk, "2024-03-07")
+    result = update_roll_status(desk)
+    assert "trades 6 contracts, and the trade limit is 5" in result.table().set_index("instrument").detail["GOLD"]
+    with pytest.raises(UpdateIncomplete, match="GOLD: the roll due on 2024-03-08 trades 6"):
+        result.raise_if_incomplete()
+    with desk.store.write() as unit:
+        unit.trade_limits.set("", "GOLD", 1, 6, at=desk.clock.now())
+        unit.commit()
+    update_roll_status(desk).raise_if_incomplete()
+
+
 def test_a_planned_date_comes_before_the_roll_parameters(desk: Desk) -> None:
     planned = datetime(2024, 2, 20, 20, tzinfo=UTC)
     with desk.store.write() as unit:
