@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -66,7 +68,9 @@ _ESTIMATION = ("estimates", "estimation")
 _FORECAST_ESTIMATES = (*_ESTIMATION, *_RISK_TARGET, *_COMBINATION)
 _INSTRUMENT_ESTIMATES = (*_ESTIMATION, *_BUFFERING, *_COSTS, "instrument_weight_ewma_span", "zero_weight")
 
-_LARGEST_HEAP_BLOCK = 31 * 2**20  # bytes; glibc adapts its thresholds to freed blocks up to 32 MB
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as glibc's malloc.h numbers them
+_LARGEST_HEAP_BLOCK = 2**25  # bytes; the most glibc accepts
+_MEMORY_KEPT = 2**30  # bytes
 
 
 def run_backtest(
@@ -241,11 +245,16 @@ def _rows(prices: Prices, kept: BoolArray) -> Prices:
 
 
 def _let_freed_memory_stay() -> None:
-    """Frees one large block, after which glibc keeps memory it would otherwise return to the system and ask back.
+    """Have glibc keep memory it would otherwise return to the system and ask back.
 
-    The stages make and drop many arrays of a few MB; mapping each of them anew takes a fifth of a backtest's time.
+    The stages make and drop many arrays of some MB; mapping each of them anew takes a fifth of a backtest's time.
     """
-    np.empty(_LARGEST_HEAP_BLOCK, dtype=np.uint8)
+    if sys.platform != "linux":
+        return
+    c_library = ctypes.CDLL(None)
+    if hasattr(c_library, "mallopt"):
+        c_library.mallopt(_TRIM_THRESHOLD, _MEMORY_KEPT)
+        c_library.mallopt(_MMAP_THRESHOLD, _LARGEST_HEAP_BLOCK)
 
 
 def _resolved(config: BacktestConfig, market_data: MarketData, capital: float | None) -> BacktestConfig:
