@@ -330,7 +330,7 @@ def check_roll(unit: UnitOfWork, config: Config, instrument: str, moment: dateti
 
 
 def _limit_in_the_way(unit: UnitOfWork, instrument: str, situation: RollSituation, due: date, moment: datetime) -> str:
-    """Said while there is still a day to do something about it: each contract is sold and bought, so it counts twice."""
+    """Said while there is still a day to act on it; each contract is sold and bought, so it counts twice."""
     needed = 2 * abs(situation.position)
     if not needed or situation.business_days_to_due > 1:
         return ""

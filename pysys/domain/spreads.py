@@ -148,36 +148,68 @@ def units_filled(children: Sequence[ContractOrder]) -> int:
     Orders within a market each trade whole units and add up. Between markets each market is one leg, whatever its
     contracts. The instrument order plays no part, because some of it may have been netted.
     """
-    return sum(_whole_units(wanted, filled) for wanted, filled in _leg_totals(children))
+    return sum(
+        _whole_units(tuple(leg.wanted for leg in legs), tuple(leg.filled for leg in legs))
+        for legs in _spreads_among(children)
+    )
 
 
 def unit_price(children: Sequence[ContractOrder], point_sizes: Mapping[str, float]) -> float | None:
-    """Average price of one unit of a spread, from its legs' average prices; None until every leg has one.
+    """Average price of the whole units filled of a spread, from its legs' average prices; None while there are none.
 
-    point_sizes: of each market; the price is in points of the first leg's.
+    Each spread among the orders counts with its own units. point_sizes: of each market; the price is in points of the
+    first leg's. None as well when a filled leg has no price.
     """
-    ordered = sorted(children, key=lambda child: child.id)
-    legs = [leg for child in ordered for leg in child.legs]
-    units = sum(lowest_terms(wanted)[1] for wanted, _ in _leg_totals(children))
-    if units == 0 or any(leg.filled_price is None for leg in legs):
-        return None
-    first = point_sizes[ordered[0].instrument]
-    weights = [leg.trade * (point_sizes[leg.contract.instrument] / first) for leg in legs]
-    prices = [leg.filled_price for leg in legs if leg.filled_price is not None]
-    return sum(weight * price for weight, price in zip(weights, prices, strict=True)) / units
+    first = point_sizes[min(children, key=lambda child: child.id).instrument]
+    units, value = 0, 0.0
+    for legs in _spreads_among(children):
+        own = _whole_units(tuple(leg.wanted for leg in legs), tuple(leg.filled for leg in legs))
+        if own == 0:
+            continue
+        ratios, _ = lowest_terms(tuple(leg.wanted for leg in legs))
+        for leg, ratio in zip(legs, ratios, strict=True):
+            if leg.average is None:
+                return None
+            value += own * ratio * leg.average * (point_sizes[leg.market] / first)
+        units += own
+    return value / units if units else None
 
 
-def _leg_totals(children: Sequence[ContractOrder]) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """(trades, fills) of the legs of each spread among the orders: one order is one, between markets all are one."""
-    if not any(child.inter_spread_order for child in children):
-        return [(tuple(leg.trade for leg in c.legs), tuple(leg.fill for leg in c.legs)) for c in children]
-    wanted: dict[str, int] = {}
-    filled: dict[str, int] = {}
-    for child in sorted(children, key=lambda child: child.id):  # the first leg's ratio is positive
+@dataclass(slots=True)
+class _LegTotal:
+    """One leg of a spread over the orders it is traded by. Contracts, signed."""
+
+    market: str
+    wanted: int = 0
+    filled: int = 0
+    value: float | None = 0.0  # sum of contracts x price; None when a price is missing
+
+    def add(self, leg: OrderLeg) -> None:
+        self.wanted += leg.trade
+        self.filled += leg.fill
+        if leg.fill and self.value is not None:
+            self.value = None if leg.filled_price is None else self.value + leg.fill * leg.filled_price
+
+    @property
+    def average(self) -> float | None:
+        return None if self.value is None or self.filled == 0 else self.value / self.filled
+
+
+def _spreads_among(children: Sequence[ContractOrder]) -> list[list[_LegTotal]]:
+    """Legs of each spread among the orders: one order is one, between markets all are one."""
+    ordered = sorted(children, key=lambda child: child.id)  # the first leg's ratio is positive
+    between = any(child.inter_spread_order for child in children)
+    found: list[list[_LegTotal]] = []
+    for child in ordered:
+        if not (between and found):
+            found.append([])
         for leg in child.legs:
-            wanted[child.instrument] = wanted.get(child.instrument, 0) + leg.trade
-            filled[child.instrument] = filled.get(child.instrument, 0) + leg.fill
-    return [(tuple(wanted.values()), tuple(filled.values()))]
+            known = [total for total in found[-1] if between and total.market == child.instrument]
+            if not known:
+                known = [_LegTotal(child.instrument)]
+                found[-1] += known
+            known[0].add(leg)
+    return found
 
 
 def _whole_units(wanted: tuple[int, ...], filled: tuple[int, ...]) -> int:

@@ -219,13 +219,25 @@ def _move(unit: UnitOfWork, order: BrokerOrder | None, fill: Fill, fill_id: int)
         return
     single = after.instrument == family.instrument or (len(after.legs) == 1 and not others)
     price = fill.price if single else _price_of_step(unit, family, [*others, after], units)
-    average = blended(family.fill, family.filled_price, units, price)
+    average = _average_of(unit, family, units, price)
     unit.orders.fill_instrument_order(family.id, family.fill + units, average, fill.filled_at)
     if family.fill + units == family.trade:
         unit.orders.complete_late_family(family.id)
     unit.positions.move_strategy(
         family.strategy, family.instrument, units, at=fill.filled_at, price=price, fill_id=fill_id, reason=reason
     )
+
+
+def _average_of(unit: UnitOfWork, family: InstrumentOrder, units: int, price: float | None) -> float | None:
+    """Average price of an instrument order after `units` more.
+
+    One that sells and buys, such as the closing of two contracts, may pass through nothing filled, where an average
+    says no more what the earlier fills came to: then what was booked for them does.
+    """
+    if family.fill:
+        return blended(family.fill, family.filled_price, units, price)
+    booked = unit.positions.booked_for(family)
+    return None if booked is None or price is None else (booked + units * price) / units
 
 
 def _price_of_step(

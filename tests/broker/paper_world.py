@@ -4,6 +4,7 @@ Every market has a row on the hour from 08:00 to 16:00 UTC on business days, so 
 daily close at 23:00.
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +26,7 @@ MINUTE = timedelta(minutes=1)
 
 GOLD_APR = Contract("GOLD", "20240400")
 GOLD_JUN = Contract("GOLD", "20240600")
+GOLD_AUG = Contract("GOLD", "20240800")  # only where a test lists it
 BUND_MAR = Contract("BUND", "20240300")  # expires on Friday 2024-03-08
 BUND_JUN = Contract("BUND", "20240600")
 NIKKEI_JUN = Contract("NIKKEI", "20240600")
@@ -41,6 +43,7 @@ ROLLS = {
     "NIKKEI": RollParameters("NIKKEI", "HMUZ", "HMUZ", -5, 1, 13),
 }
 STARTS = {GOLD_APR: 2100.0, GOLD_JUN: 2120.0, BUND_MAR: 132.0, BUND_JUN: 131.0, NIKKEI_JUN: 39_000.0}
+LONGER = {**STARTS, GOLD_AUG: 2140.0}  # what a calendar spread of gold rolls into
 
 
 def micros(moment: datetime) -> int:
@@ -57,12 +60,12 @@ def walk(seed: int, start: float, tick: float, rows: int) -> np.ndarray:
     return np.round(start * np.exp(steps) / tick) * tick
 
 
-def prices() -> dict[Contract, StoredPrices]:
+def prices(starts: Mapping[Contract, float] = STARTS) -> dict[Contract, StoredPrices]:
     hours = [micros(day + timedelta(hours=h)) for day in business_days() for h in (*range(8, 17), 23)]
     times = np.array(hours, np.int64)
     close = np.arange(len(times)) % 10 == 9
     stored = {}
-    for seed, (contract, start) in enumerate(STARTS.items()):
+    for seed, (contract, start) in enumerate(starts.items()):
         values = walk(seed, start, INSTRUMENTS[contract.instrument].tick_size or 0.01, len(times))
         volume = np.full(int(close.sum()), 1000.0)
         stored[contract] = StoredPrices(times[close], values[close], volume, times[~close], values[~close])
@@ -77,8 +80,8 @@ def fx() -> dict[str, FxRows]:
     }
 
 
-def market(seed: int = 5) -> StoredMarket:
-    return StoredMarket(prices(), INSTRUMENTS, ROLLS, fx(), base_currency="USD", seed=seed)
+def market(seed: int = 5, starts: Mapping[Contract, float] = STARTS) -> StoredMarket:
+    return StoredMarket(prices(starts), INSTRUMENTS, ROLLS, fx(), base_currency="USD", seed=seed)
 
 
 def broker(database: Path, start: datetime = NOON, on: StoredMarket | None = None) -> tuple[PaperBroker, ExchangeClock]:

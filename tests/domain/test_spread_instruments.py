@@ -86,6 +86,14 @@ def test_orders_for_the_old_and_the_new_months_add_up():
     assert unit_price([old, new], {"GOLD": 100.0}) == pytest.approx((2 * -3.0 + 3 * -4.0) / 5)
 
 
+def test_orders_count_in_the_price_with_what_they_have_filled():
+    old = order("GOLD", OrderLeg(APR, -2, -2, 100.0), OrderLeg(JUN, 2, 2, 103.0))
+    new = order("GOLD", OrderLeg(JUN, -3), OrderLeg(AUG, 3), number=2)
+    assert unit_price([old, new], {"GOLD": 100.0}) == -3.0
+    begun = order("GOLD", OrderLeg(JUN, -3, -1, 103.0), OrderLeg(AUG, 3, 1, 107.0), number=2)
+    assert unit_price([old, begun], {"GOLD": 100.0}) == pytest.approx((2 * -3.0 + 1 * -4.0) / 3)
+
+
 def test_between_markets_each_market_is_a_leg_whatever_its_contracts():
     us2 = [order("US2", OrderLeg(Contract("US2", f"2024{month}00"), 4, fill, 102.0), number=n, inter=True)
            for n, (month, fill) in enumerate((("03", 4), ("06", 2)), 1)]  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import insert
 
 from pysys.broker.paper.exchange import PaperBroker
+from pysys.broker.paper.stored import StoredMarket
 from pysys.config import Config
 from pysys.desk import Desk
 from pysys.domain.contracts import Contract
@@ -99,9 +100,9 @@ def trading_on_sqlite(sqlite_store: Store, tmp_path: Path) -> Iterator[TradingDe
     yield from open_trading_desk(sqlite_store, tmp_path)
 
 
-def open_trading_desk(store: Store, folder: Path) -> Iterator[TradingDesk]:
+def open_trading_desk(store: Store, folder: Path, market: StoredMarket | None = None) -> Iterator[TradingDesk]:
     """A desk in `folder` on an empty, migrated store; closed when the generator ends."""
-    broker, clock = world.broker(folder / "exchange.db", world.NOON)
+    broker, clock = world.broker(folder / "exchange.db", world.NOON, market)
     config = Config(clock="exchange", process_configuration_methods=STRATEGIES)
     prepare_markets(store, broker)
     yield TradingDesk(Desk(config, store, broker, clock, folder), folder)

@@ -419,6 +419,17 @@ def test_a_spread_that_fills_in_parts_and_any_order_is_booked_leg_by_leg(desk, s
         assert (order.status, unit.orders.active_broker_orders()) == ("filled", [])
 
 
+def test_an_order_that_passes_through_nothing_filled_keeps_what_it_came_to(desk):
+    family = _place_by_hand(desk, "7-1", [(world.GOLD_APR, -1), (world.GOLD_JUN, 4)], trade=3)
+    parts = [(world.GOLD_APR, -1, 2000.0), (world.GOLD_JUN, 1, 2100.0), (world.GOLD_JUN, 3, 2130.0)]
+    for number, (contract, quantity, price) in enumerate(parts):
+        land(desk, fill(desk, f"p{number}", "7-1", contract, quantity, price))
+
+    with desk.desk.store.read() as unit:
+        done = unit.orders.instrument_order(family)
+    assert (done.fill, done.filled_price) == (3, pytest.approx((2100 + 3 * 2130 - 2000) / 3))
+
+
 def test_an_execution_of_no_order_of_ours_is_kept_and_told_of_once(desk, odd, caplog):
     odd.real.submit(world.buy("elsewhere", (world.GOLD_APR, 2)))
 

@@ -55,7 +55,7 @@ def test_what_fails_says_why_and_stops_nobody(desk: Desk) -> None:
     assert "base_currency EUR is not that of the system" in said["euro"]
     assert "no capital yet" in said["poor"]
     assert "buffer_sise" in said["typo"]
-    with pytest.raises(NeedsOperator, match="own: .*euro: .*poor: .*typo: "):
+    with pytest.raises(NeedsOperator, match=r"own: .*euro: .*poor: .*typo: "):
         result.raise_if_incomplete()
     with desk.store.read() as unit:
         assert [name for name in STRATEGIES if unit.targets.latest_backtest(name) is not None] == ["trend"]
