@@ -20,9 +20,9 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from pysys.config_files import default_database_url, find_home, layers, merged
 from pysys.domain.errors import ConfigError
 from pysys.domain.spreads import Spread, SpreadLeg
-from pysys.yaml_text import load_yaml
 
 _ALGO_FOLDER = Path(__file__).parent / "execution" / "algos"
 _NOT_A_CHOICE = {  # algos that only the type of an order chooses
@@ -278,7 +278,7 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        return self.config.database_url or f"sqlite:///{self.state / 'pysys.db'}"
+        return self.config.database_url or default_database_url(self.outputs)
 
     @property
     def config_hash(self) -> str:
@@ -290,26 +290,6 @@ class Settings:
         return [(key, json.dumps(values[key]), self.origins[key].source) for key in sorted(values)]
 
 
-def find_home(start: Path | None = None) -> Path:
-    """The folder with parameters and notebooks: PYSYS_HOME, or this folder or one above it.
-
-    Raises ConfigError when there is none.
-    """
-    named = os.environ.get("PYSYS_HOME")
-    if named:
-        home = Path(named)
-        if not (home / "parameters" / "defaults.yaml").is_file():
-            raise ConfigError(f"PYSYS_HOME is {home}, but there is no parameters/defaults.yaml in it.")
-        return home
-    here = (start if start is not None else Path.cwd()).resolve()
-    for folder in (here, *here.parents):
-        if (folder / "parameters" / "defaults.yaml").is_file():
-            return folder
-    raise ConfigError(
-        f"No parameters/defaults.yaml in {here} or above. Run inside the project folder, or set PYSYS_HOME to it."
-    )
-
-
 def load_settings(home: Path | None = None, environment: Mapping[str, str] | None = None) -> Settings:
     """Read all layers of configuration and check them.
 
@@ -317,40 +297,21 @@ def load_settings(home: Path | None = None, environment: Mapping[str, str] | Non
     """
     folder = home if home is not None else find_home()
     variables = os.environ if environment is None else environment
-    private = Path(variables["PYSYS_PRIVATE"]) if variables.get("PYSYS_PRIVATE") else folder / "parameters/private"
-    merged: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     origins = {key: Origin("program") for key in Config.model_fields}
-    for path in _files(folder / "parameters", private):
-        for key, value in _read(path).items():
-            merged[key] = _merge(merged.get(key), value)
+    for path, content in layers(folder, variables):
+        for key, value in content.items():
+            _check_key(str(key), str(path))
+            values[key] = merged(values.get(key), value)
             origins[key] = Origin(_relative(path, folder))
     for name, key, value in _from_environment(variables):
-        merged[key] = value
+        values[key] = value
         origins[key] = Origin(name)
-    return Settings(folder, _validate(merged, origins), origins)
-
-
-def _files(parameters: Path, private: Path) -> list[Path]:
-    shipped = [parameters / "defaults.yaml", parameters / "control.yaml"]
-    return [path for path in shipped if path.is_file()] + sorted(private.glob("*.yaml"))
+    return Settings(folder, _validate(values, origins), origins)
 
 
 def _relative(path: Path, home: Path) -> str:
     return str(path.relative_to(home)) if path.is_relative_to(home) else str(path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ConfigError) as error:
-        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: must be a table of `key: value` lines, not a {type(content).__name__}.")
-    for key in content:
-        _check_key(str(key), str(path))
-    return content
 
 
 def _check_key(key: str, where: str) -> None:
@@ -361,13 +322,6 @@ def _check_key(key: str, where: str) -> None:
     near = difflib.get_close_matches(key, Config.model_fields, n=1)
     hint = f" Did you mean {near[0]}?" if near else " `pysys config` lists every key."
     raise ConfigError(f"{where}: unknown key {key}.{hint}")
-
-
-def _merge(below: Any, above: Any) -> Any:
-    """Tables are merged key by key; anything else, an empty table included, replaces what was below."""
-    if isinstance(below, dict) and isinstance(above, dict) and above:
-        return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
-    return above
 
 
 def _from_environment(variables: Mapping[str, str]) -> list[tuple[str, str, Any]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pysys.domain.errors import DataError
 from pysys.domain.prices import CarryRows, PriceRows, to_datetime64
 from pysys.store.bulk import InstrumentFacts, bulk_reader
-from pysys.store.history_readers import Histories, read_histories
+from pysys.store.history_readers import read_histories
 from pysys.store.revision import SCHEMA_REVISION
 from pysys.systems.fx import USD
 from pysys.systems.market_data import (
@@ -25,6 +25,7 @@ from pysys.systems.market_data import (
 )
 
 if TYPE_CHECKING:
+    from pysys.store.history_readers import Histories
     from pysys.store.unit import Store
 
 

@@ -28,6 +28,7 @@ import numpy.typing as npt
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import DataError
 from pysys.domain.prices import CarryRows, ContractBars, MultipleRows, PriceRows
+from pysys.store.address import sqlite_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -261,8 +262,3 @@ def bulk_reader(url: str, *, since: int | None = None, before: int | None = None
             yield BulkReader(_PostgresqlSelect(cursor), since, before)
         finally:
             cursor.execute("ROLLBACK")
-
-
-def sqlite_file(url: str) -> str | None:
-    """The file of a SQLite database; None for another kind."""
-    return url.removeprefix("sqlite:///") if url.startswith("sqlite:///") else None

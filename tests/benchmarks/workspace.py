@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pysys.config import Settings, find_home, load_settings
+from pysys.config import Settings, load_settings
+from pysys.config_files import find_home
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pysys.domain.prices import MultipleRows, PriceRows
-from pysys.store.history_readers import LARGE, Histories, HistoryReaders, read_histories
+from pysys.store.history_readers import LARGE, HistoryReaders, read_histories
 from pysys.store.prices import SeriesKey, SeriesKind
 from pysys.store.unit import Store
 
@@ -36,11 +36,11 @@ def url(sqlite_store: Store) -> str:
     return sqlite_store.url
 
 
-def read(url: str, large: int) -> Histories:
+def read(url: str, large: int) -> dict:
     return read_histories(url, CODES, large=large)
 
 
-def assert_same(ours: Histories, theirs: Histories) -> None:
+def assert_same(ours: dict, theirs: dict) -> None:
     assert set(ours) == set(theirs) == set(CODES)
     for code in CODES:
         for one, other in zip(ours[code], theirs[code], strict=True):
@@ -53,7 +53,8 @@ def assert_same(ours: Histories, theirs: Histories) -> None:
 def test_processes_read_what_was_written(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pysys.store.history_readers.available_cores", lambda: 2)
     with HistoryReaders() as readers:
-        monkeypatch.setattr("pysys.store.history_readers.bulk_reader", None)  # nothing is left for this process to read
+        monkeypatch.setattr("pysys.store.bulk.bulk_reader", None)  # nothing is left for this process to read
+        readers.begin(url, CODES, large=0)
         found = readers.read(url, CODES, large=0)
         assert_same(readers.read(url, CODES, large=0), found)
     assert [len(rows) for code in ("BUND", "TIN") for rows in found[code]] == [100, 0, 0, 0]
