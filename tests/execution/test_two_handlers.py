@@ -14,7 +14,7 @@ from tests.crash import scenario
 from tests.crash.violence import check, exit_code, in_child
 
 ORDERS = 200
-AT_ONCE = 40  # on the stacks
+AT_ONCE = 20  # on the stacks
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
