@@ -32,6 +32,9 @@ _NOT_A_CHOICE = {  # algos that only the type of an order chooses
 }
 
 
+CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"  # the established name of ours
+
+
 def algo_files() -> list[str]:
     """Names of the execution algos there are: each is a file of its own."""
     return sorted(module.name for module in pkgutil.iter_modules([str(_ALGO_FOLDER)]))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from pysys.config import Settings
+from pysys.config import CLASSIC_SYSTEM, Settings
 from pysys.data.csv_layout import load_market_data as load_from_files
 from pysys.data.market_data import load_market_data
 from pysys.desk import Desk
@@ -27,7 +27,6 @@ from pysys.systems.market_data import MarketData
 from pysys.systems.saved_states import SavedBacktests
 
 DEMO_DATABASE = Path("demo") / "state" / "pysys.db"
-CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"
 _SYSTEMS = {CLASSIC_SYSTEM: SavedBacktests}  # established paths of `load_backtests.object`
 _VOLUME_DAYS = 28  # calendar days, back from the newest volume of any instrument
 

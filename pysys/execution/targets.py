@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 import pysys
-from pysys.config import Method
+from pysys.config import CLASSIC_SYSTEM, Method
 from pysys.data.market_data import load_market_data
 from pysys.data.spread_market_data import with_spreads
 from pysys.desk import Desk
@@ -27,8 +27,6 @@ from pysys.systems.market_data import MarketData
 from pysys.systems.strategy_runs import Outcome, StrategyDecision, StrategyJob, run_strategies
 
 log = logging.getLogger(__name__)
-
-CLASSIC_SYSTEM = "sysproduction.strategy_code.run_system_classic.runSystemClassic"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Processes that read the price histories of a large SQLite database, while this one does something else.
 
 Python's own SQLite hands over rows one at a time, as objects. ADBC fills whole columns at ten times the speed, but must
-not be in a process that has the database open already (`bulk` says why); so it is in processes of its own, as many as
-there are cores. Each instrument is read by one of them, in one view of the database.
+not be in a process that has the database open already (`bulk` says why); so it is in processes of its own, one for
+each core up to four. Each instrument is read by one of them, in one view of the database.
 
 A reader gets {"database": path, "instruments": [...]} as a line of JSON. For each instrument it answers with a line
 [multiple rows, adjusted rows] and then the bare columns. It ends when its input does.
@@ -63,7 +63,7 @@ class HistoryReaders:
 
     def begin(self, url: str, instruments: Sequence[str], *, large: int = LARGE) -> None:
         """Begin to read what will be asked for, if it is worth processes: a large SQLite database."""
-        if not self._processes or not _worth_processes(url, large):
+        if not self._processes or not instruments or not _worth_processes(url, large):
             return
         self._begun = url
         for n, process in enumerate(self._processes):
@@ -76,7 +76,7 @@ class HistoryReaders:
         if not self._coming:
             self.begin(url, instruments, large=large)
         received = {code: columns for share in self._coming for code, columns in share.result().items()}
-        if self._begun != url:
+        if self._begun != url:  # another database was expected when reading began
             received = {}
         found = {code: _histories(received[code]) for code in instruments if code in received}
         self._coming = []

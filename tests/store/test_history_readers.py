@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pysys.domain.prices import MultipleRows, PriceRows
+from pysys.store.database import migrate, sqlite_url
 from pysys.store.history_readers import LARGE, HistoryReaders, read_histories
 from pysys.store.prices import SeriesKey, SeriesKind
 from pysys.store.unit import Store
@@ -64,6 +65,30 @@ def test_processes_read_what_was_written(url: str, monkeypatch: pytest.MonkeyPat
             np.testing.assert_array_equal(getattr(found[code][0], column.name), getattr(multiple, column.name))
         if code != "BUND":
             np.testing.assert_array_equal(found[code][1].price, adjusted.price)
+
+
+def test_what_was_begun_for_another_database_is_not_taken_for_this_one(url: str, tmp_path: Path) -> None:
+    other = sqlite_url(tmp_path / "other.db")
+    store = Store(other)
+    migrate(store.engine)
+    with store.write() as unit:
+        unit.prices.append(SeriesKey(SeriesKind.ADJUSTED, "GOLD"), history(4)[1])
+        unit.commit()
+    store.close()
+    with HistoryReaders() as readers:
+        readers.begin(url, CODES, large=0)
+        assert len(readers.read(other, CODES, large=0)["GOLD"][1]) == 200
+        assert_same(readers.read(url, CODES, large=0), read(url, LARGE))
+
+
+def test_a_reader_that_was_told_no_instruments_still_reads_what_it_is_asked_for(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pysys.store.history_readers.available_cores", lambda: 2)
+    with HistoryReaders() as readers:
+        readers.begin(url, [], large=0)
+        monkeypatch.setattr("pysys.store.bulk.bulk_reader", None)
+        assert len(readers.read(url, CODES, large=0)["CORN"][0]) == 150
 
 
 def test_one_process_reads_what_several_read(url: str) -> None:
