@@ -30,8 +30,9 @@ install: .venv/installed
 .venv/installed: pyproject.toml requirements.lock
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	$(PIP_INSTALL) uv
-	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	.venv/bin/python -m uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock
 	.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+	.venv/bin/python -m compileall -q pysys
 	touch .venv/installed
 
 clean:

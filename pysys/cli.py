@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pysys.config import Settings
     from pysys.control.outcome import RunOutcome
     from pysys.rehearsal.days import Summary
-    from pysys.store.history_readers import HistoryReaders
     from pysys.systems.backtest_config import BacktestConfig
     from pysys.systems.market_data import MarketData
 
@@ -258,7 +257,7 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
     from pysys.stopwatch import Stopwatch
 
     watch = Stopwatch()
-    read_prices = _price_reader(data, configuration)  # first, because it gets ready while the rest is imported
+    read_prices = _price_reader(data)
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_files import write_result
     from pysys.systems.backtest_yaml import read_backtest_config
@@ -281,42 +280,25 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
             click.echo(f"  {one.stage:24}{one.seconds:8.3f} s")
 
 
-def _price_reader(folder: Path | None, configuration: Path) -> Callable[[BacktestConfig], MarketData]:
-    """How the prices of a configuration are read, with everything imported that it needs.
-
-    From the database, reading begins at once, for the instruments that are written in the file.
-    """
+def _price_reader(folder: Path | None) -> Callable[[BacktestConfig], MarketData]:
+    """How the prices of a configuration are read, with everything imported that it needs."""
     if folder is not None:
         from pysys.data.csv_layout import load_market_data as load_files
 
         _require_folder(folder)
         return lambda config: load_files(folder, config.instruments or None, config.base_currency)
-    from pysys.config_files import likely_database_url
-    from pysys.store.history_readers import HistoryReaders
+    from pysys.data.market_data import market_data_at  # noqa: F401 - imported here to be no part of reading
 
-    readers = click.get_current_context().with_resource(HistoryReaders())
-    readers.begin(likely_database_url(os.environ), _instruments_written_in(configuration))
     settings = _settings()
-    return lambda config: _read_stored(settings, readers, config.instruments)
+    return lambda config: _read_stored(settings, config.instruments)
 
 
-def _instruments_written_in(configuration: Path) -> list[str]:
-    """Names under instrument_weights; what is wrong with the file is said when it is read properly."""
-    from pysys.yaml_text import load_yaml
-
-    try:
-        weights = load_yaml(configuration.read_text(encoding="utf-8"))["instrument_weights"]
-    except (OSError, ValueError, KeyError, TypeError, PysysError):
-        return []
-    return list(weights) if isinstance(weights, dict) else []
-
-
-def _read_stored(settings: Settings, readers: HistoryReaders, instruments: Sequence[str]) -> MarketData:
+def _read_stored(settings: Settings, instruments: Sequence[str]) -> MarketData:
     from pysys.data.market_data import market_data_at
 
     spreads = settings.config.spreads
     ordinary = [code for code in instruments if code not in spreads]
-    data = market_data_at(settings.database_url, ordinary, readers.read)
+    data = market_data_at(settings.database_url, ordinary)
     named = [spreads[code] for code in instruments if code in spreads]
     if not named:
         return data

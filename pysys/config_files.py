@@ -46,20 +46,6 @@ def merged(below: Any, above: Any) -> Any:
     return above
 
 
-def likely_database_url(variables: Mapping[str, str]) -> str:
-    """The database a configuration names, if it is one; what is wrong with it is said when it is checked."""
-    try:
-        home = find_home()
-        keys: dict[str, Any] = {}
-        for _, values in layers(home, variables):
-            keys |= values
-    except ConfigError:
-        return ""
-    named = variables.get("PYSYS_DATABASE_URL") or keys.get("database_url")
-    outputs = variables.get("PYSYS_OUTPUTS_DIRECTORY") or keys.get("outputs_directory") or "outputs"
-    return str(named) if named else default_database_url(home / str(outputs))
-
-
 def default_database_url(outputs: Path) -> str:
     """SQLite among the outputs."""
     return f"sqlite:///{outputs / 'state' / 'pysys.db'}"

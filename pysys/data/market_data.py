@@ -5,14 +5,13 @@ Nothing is imported that reading prices does not need: this is most of the time 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pysys.domain.errors import DataError
 from pysys.domain.prices import CarryRows, PriceRows, to_datetime64
 from pysys.store.bulk import InstrumentFacts, bulk_reader
-from pysys.store.history_readers import read_histories
 from pysys.store.revision import SCHEMA_REVISION
 from pysys.systems.fx import USD
 from pysys.systems.market_data import (
@@ -25,33 +24,30 @@ from pysys.systems.market_data import (
 )
 
 if TYPE_CHECKING:
-    from pysys.store.history_readers import Histories
     from pysys.store.unit import Store
 
 
 def load_market_data(store: Store, instruments: Sequence[str]) -> MarketData:
     """Multiple and adjusted prices, facts and exchange rates of `instruments`.
 
-    The prices of each instrument are those of one moment.
+    All of it is of one moment.
 
     Raises UnknownInstrument for a code that is not in the database, DataError for one without prices or without the
     rates of its currency.
     """
-    return _load(store.url, instruments, read_histories)
+    return _load(store.url, instruments)
 
 
-def market_data_at(
-    url: str, instruments: Sequence[str], read: Callable[[str, Sequence[str]], Histories] = read_histories
-) -> MarketData:
+def market_data_at(url: str, instruments: Sequence[str]) -> MarketData:
     """The same from the database at a URL; of every active instrument with prices when none is named.
 
-    read: how the histories are read. Raises ConfigError too, for a database of another version.
+    Raises ConfigError too, for a database of another version.
     """
     _require_current(url)
     if not instruments:
         with bulk_reader(url) as reader:
             instruments = reader.priced()
-    return _load(url, instruments, read)
+    return _load(url, instruments)
 
 
 def _require_current(url: str) -> None:
@@ -69,18 +65,16 @@ def _require_current(url: str) -> None:
         engine.dispose()
 
 
-def _load(url: str, instruments: Sequence[str], read: Callable[[str, Sequence[str]], Histories]) -> MarketData:
+def _load(url: str, instruments: Sequence[str]) -> MarketData:
     with bulk_reader(url) as reader:
         facts = reader.facts()
         unknown = [code for code in instruments if code not in facts]
         if unknown:
             raise _unknown_instrument(url, unknown[0])
-        fx = reader.fx()
-    prices = read(url, instruments)
+        fx, multiple, adjusted = reader.fx(), reader.carry(instruments), reader.adjusted(instruments)
     for code in instruments:
-        multiple, adjusted = prices[code]
-        for what, rows in (("multiple", len(multiple)), ("adjusted", len(adjusted))):
-            if not rows:
+        for what, found in (("multiple", multiple), ("adjusted", adjusted)):
+            if code not in found or not len(found[code]):
                 raise DataError(
                     f"{code} has no {what} prices in the database. Import them with `pysys import-prices`, "
                     "or leave it out."
@@ -91,7 +85,7 @@ def _load(url: str, instruments: Sequence[str], read: Callable[[str, Sequence[st
                 f"{code} is quoted in {currency}, and the database has no {currency}{USD} rates. "
                 "Run `pysys run update_fx_prices`, or leave it out."
             )
-    series = {code: _series(code, facts[code], *prices[code]) for code in instruments}
+    series = {code: _series(code, facts[code], multiple[code], adjusted[code]) for code in instruments}
     rates = {currency: FxPrices(to_datetime64(rows.times), rows.price) for currency, rows in fx.items()}
     return MarketData(series, rates)
 

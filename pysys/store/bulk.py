@@ -2,12 +2,12 @@
 
 Writing happens on the connection of the unit of work, so that prices, contracts and calendars of an instrument land
 together: batched inserts on SQLite, COPY on PostgreSQL. Reading takes one consistent view of the database, however
-many series are read: Arrow columns through ADBC from PostgreSQL, rows straight into arrays from SQLite.
+many series are read: what is packed of the long series and the rows after it, as Arrow columns through ADBC from
+PostgreSQL, straight into arrays from SQLite.
 
-SQLite is not opened through ADBC here: its driver brings a SQLite library of its own, and two of them in one process
-undo each other's file locks. The second one then takes itself for the last user of the database when it closes, and
-deletes the write-ahead log under the first, with everything committed to it since. Whoever wants ten times the speed
-has processes of its own do it: `history_readers`.
+SQLite is not opened through ADBC: its driver brings a SQLite library of its own, and two of them in one process undo
+each other's file locks. The second one then takes itself for the last user of the database when it closes, and
+deletes the write-ahead log under the first, with everything committed to it since.
 
 Whoever only reads from SQLite does so without importing anything but numpy, which is most of a backtest's time.
 """
@@ -29,13 +29,13 @@ from pysys.domain.contracts import Contract
 from pysys.domain.errors import DataError
 from pysys.domain.prices import CarryRows, ContractBars, MultipleRows, PriceRows
 from pysys.store.address import sqlite_file
+from pysys.store.packed import Columns, unpack_column
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _WRITE_BATCH = 20_000
-
-Columns = dict[str, npt.NDArray[Any]]
+_BEFORE_ALL = -(2**62)  # microseconds
 
 
 class DuplicateRows(DataError):
@@ -105,6 +105,7 @@ class BulkReader:
 
     def __init__(self, select: _Select, since: int | None = None, before: int | None = None) -> None:
         self._select = select
+        self._limits = since, before
         self._span = "" if since is None else f" AND time >= {int(since)}"
         self._span += "" if before is None else f" AND time < {int(before)}"
 
@@ -167,14 +168,41 @@ class BulkReader:
         if not series:
             return {}
         chosen = ", ".join(str(series_id) for series_id, _, _ in series)
-        ids, *columns = self._select.columns(
-            table, ["series_id", "time", *names], f"series_id IN ({chosen}){self._span} ORDER BY series_id, time"
+        names = ["time", *names]
+        packed = self._packed(chosen, names)
+        ids, *apart = self._select.columns(
+            ["id", *names],
+            "price_series "
+            "LEFT JOIN packed_prices ON packed_prices.series_id = id AND name = 'time' "
+            f"JOIN {table} AS rows ON rows.series_id = id AND time > coalesce(until, {_BEFORE_ALL}) "
+            f"WHERE id IN ({chosen}) {self._span} ORDER BY id, time",
         )
         found = {}
         for series_id, code, contract in series:
             rows = slice(*np.searchsorted(ids, [series_id, series_id + 1]))
-            found[code, contract] = [column[rows] for column in columns]
+            columns = [column[rows] for column in apart]
+            if series_id in packed:
+                columns = [
+                    np.concatenate([packed[series_id][name], column])
+                    for name, column in zip(names, columns, strict=True)
+                ]
+            found[code, contract] = columns
         return found
+
+    def _packed(self, chosen: str, names: list[str]) -> dict[int, dict[str, npt.NDArray[Any]]]:
+        """What is packed of each series, by column."""
+        shown = ", ".join(f"'{name}'" for name in names)
+        found: dict[int, dict[str, npt.NDArray[Any]]] = {}
+        for series_id, name, content in self._select.rows(
+            "SELECT series_id, name, content FROM packed_prices "  # noqa: S608
+            f"WHERE series_id IN ({chosen}) AND name IN ({shown})"
+        ):
+            found.setdefault(series_id, {})[name] = unpack_column(name, content)
+        return {series_id: self._within(columns) for series_id, columns in found.items()}
+
+    def _within(self, columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        first, end = (None if one is None else int(np.searchsorted(columns["time"], one)) for one in self._limits)
+        return {name: column[first:end] for name, column in columns.items()}
 
 
 class _Select(Protocol):
@@ -184,8 +212,11 @@ class _Select(Protocol):
         """The few rows of any statement."""
         ...
 
-    def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
-        """One array per name, int64 for times, ids and contracts, float64 with NaN for the rest."""
+    def columns(self, names: list[str], source: str) -> list[npt.NDArray[Any]]:
+        """One array per name, int64 for times, ids and contracts, float64 with NaN for the rest.
+
+        source: what follows FROM.
+        """
         ...
 
 
@@ -196,13 +227,13 @@ class _SqliteSelect:
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
         return self._connection.execute(statement).fetchall()
 
-    def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
+    def columns(self, names: list[str], source: str) -> list[npt.NDArray[Any]]:
         """Everything travels as float64, which holds times and contracts exactly.
 
         A missing price travels as infinity, which no stored price is, because None does not fit an array.
         """
         shown = ", ".join(name if _is_whole(name) else f"coalesce({name}, 9e999)" for name in names)
-        found = self._connection.execute(f"SELECT {shown} FROM {table} WHERE {condition}")  # noqa: S608
+        found = self._connection.execute(f"SELECT {shown} FROM {source}")  # noqa: S608
         flat = np.fromiter(chain.from_iterable(found), dtype=np.float64)
         values = flat.reshape(-1, len(names))
         return [_whole(values[:, at]) if _is_whole(name) else _priced(values[:, at]) for at, name in enumerate(names)]
@@ -216,8 +247,8 @@ class _PostgresqlSelect:
         self._cursor.execute(statement)
         return [tuple(row.values()) for row in self._cursor.fetch_arrow_table().to_pylist()]
 
-    def columns(self, table: str, names: list[str], condition: str) -> list[npt.NDArray[Any]]:
-        self._cursor.execute(f"SELECT {', '.join(names)} FROM {table} WHERE {condition}")  # noqa: S608
+    def columns(self, names: list[str], source: str) -> list[npt.NDArray[Any]]:
+        self._cursor.execute(f"SELECT {', '.join(names)} FROM {source}")  # noqa: S608
         found = self._cursor.fetch_arrow_table()
         return [
             np.array(found.column(name).to_numpy(), dtype=np.int64 if _is_whole(name) else np.float64) for name in names
@@ -225,7 +256,7 @@ class _PostgresqlSelect:
 
 
 def _is_whole(name: str) -> bool:
-    return name in ("time", "series_id") or name.endswith("_contract")
+    return name in ("time", "id") or name.endswith("_contract")
 
 
 def _whole(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -19,6 +19,7 @@ from pysys.domain.errors import DataError
 from pysys.domain.prices import ContractBars, MultipleRows, PriceRows, to_moment
 from pysys.store import schema
 from pysys.store.bulk import DuplicateRows, insert_columns
+from pysys.store.packed import pack_series
 from pysys.store.repository import Repository
 
 
@@ -102,6 +103,7 @@ _TABLES: dict[SeriesKind, Table] = {
     SeriesKind.ADJUSTED: schema.adjusted_prices,
     SeriesKind.FX: schema.fx_prices,
 }
+_PACKED = (schema.multiple_prices, schema.adjusted_prices)
 _ROW_TYPES: dict[SeriesKind, type[ContractBars] | type[MultipleRows] | type[PriceRows]] = {
     SeriesKind.CONTRACT_DAILY: ContractBars,
     SeriesKind.CONTRACT_INTRADAY: ContractBars,
@@ -153,15 +155,17 @@ class Prices(Repository):
         _check(key, rows)
         if not len(rows):
             return 0
-        table = _TABLES[key.kind]
-        ids = np.full(len(rows), self._series_id_made(key), dtype=np.int64)
+        table, series_id = _TABLES[key.kind], self._series_id_made(key)
+        ids, columns = np.full(len(rows), series_id, dtype=np.int64), _columns(table, rows)
         try:
-            insert_columns(self.connection, table.name, {"series_id": ids, **_columns(table, rows)})
+            insert_columns(self.connection, table.name, {"series_id": ids, **columns})
         except DuplicateRows as error:
             first, last = to_moment(rows.times[0]), to_moment(rows.times[-1])
             raise DuplicateRows(
                 f"{key}: a row between {first} and {last} is stored already; nothing was written."
             ) from error
+        if table in _PACKED:
+            pack_series(self.connection, table, series_id, columns)
         return len(rows)
 
     def replace(self, key: SeriesKey, rows: Rows) -> int:
@@ -226,7 +230,10 @@ class Prices(Repository):
         """Add `gap` to every adjusted price."""
         table = schema.adjusted_prices
         series_id = self.series_id(SeriesKey(SeriesKind.ADJUSTED, instrument))
-        self.connection.execute(update(table).where(table.c.series_id == series_id).values(price=table.c.price + gap))
+        if series_id is not None:
+            this = table.c.series_id == series_id
+            self.connection.execute(update(table).where(this).values(price=table.c.price + gap))
+            pack_series(self.connection, table, series_id)
 
     # --- reading -----------------------------------------------------------------------------------------------
 

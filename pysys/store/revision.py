@@ -1,3 +1,3 @@
 """Which version of the schema this program reads and writes."""
 
-SCHEMA_REVISION = "0003"  # the newest migration in store/migrations
+SCHEMA_REVISION = "0004"  # the newest migration in store/migrations

@@ -22,6 +22,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     String,
@@ -226,6 +227,14 @@ multiple_prices = _price_table(
 )
 adjusted_prices = _price_table("adjusted_prices", Column("price", Double))
 fx_prices = _price_table("fx_prices", Column("price", Double))
+
+packed_prices = _table(
+    "packed_prices",  # multiple and adjusted prices again, by column; triggers forget a series whose rows change
+    Column("series_id", BigInteger, ForeignKey("price_series.id"), primary_key=True, autoincrement=False),
+    Column("name", String(40), primary_key=True),
+    Column("until", BigInteger, nullable=False),  # time of the last row that is packed
+    Column("content", LargeBinary, nullable=False),
+)
 
 price_outcomes = _table(
     "price_outcomes",  # what the last update of each series came to: no data is not failure
