@@ -6,11 +6,13 @@ Nothing is imported that reading prices does not need: this is most of the time 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pysys.domain.errors import DataError
 from pysys.domain.prices import CarryRows, PriceRows, to_datetime64
+from pysys.store.address import sqlite_file
 from pysys.store.bulk import InstrumentFacts, bulk_reader
 from pysys.store.revision import SCHEMA_REVISION
 from pysys.systems.fx import USD
@@ -52,10 +54,9 @@ def market_data_at(url: str, instruments: Sequence[str]) -> MarketData:
 
 def _require_current(url: str) -> None:
     """As `store.database.require_current`, which takes its time, and is asked for what is wrong if anything is."""
-    if url.startswith("sqlite:///") and Path(url.removeprefix("sqlite:///")).is_file():
-        with bulk_reader(url) as reader:
-            if reader.revision() == SCHEMA_REVISION:
-                return
+    with suppress(Exception):
+        if _revision(url) == SCHEMA_REVISION:
+            return
     from pysys.store.database import connect, require_current
 
     engine = connect(url)
@@ -63,6 +64,14 @@ def _require_current(url: str) -> None:
         require_current(engine)
     finally:
         engine.dispose()
+
+
+def _revision(url: str) -> str | None:
+    file = sqlite_file(url)
+    if file is not None and not Path(file).is_file():
+        return None  # opening it would make an empty one
+    with bulk_reader(url) as reader:
+        return reader.revision()
 
 
 def _load(url: str, instruments: Sequence[str]) -> MarketData:

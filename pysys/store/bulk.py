@@ -15,6 +15,7 @@ Whoever only reads from SQLite does so without importing anything but numpy, whi
 from __future__ import annotations
 
 import io
+import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _WRITE_BATCH = 20_000
-_BEFORE_ALL = -(2**62)  # microseconds
+_CONDITIONS = 500  # in one statement; SQLite takes no more than a thousand
 
 
 class DuplicateRows(DataError):
@@ -164,45 +165,49 @@ class BulkReader:
     ) -> dict[tuple[str, str], list[npt.NDArray[Any]]]:
         """Columns time and `names` of each series of a kind, by (code, contract)."""
         known = self._select.rows(f"SELECT id, code, contract FROM price_series WHERE kind = '{kind}'")  # noqa: S608
-        series = [one for one in known if codes is None or one[1] in codes]
-        if not series:
-            return {}
-        chosen = ", ".join(str(series_id) for series_id, _, _ in series)
+        series = {one: (code, contract) for one, code, contract in known if codes is None or code in codes}
         names = ["time", *names]
-        packed = self._packed(chosen, names)
-        ids, *apart = self._select.columns(
-            ["id", *names],
-            "price_series "
-            "LEFT JOIN packed_prices ON packed_prices.series_id = id AND name = 'time' "
-            f"JOIN {table} AS rows ON rows.series_id = id AND time > coalesce(until, {_BEFORE_ALL}) "
-            f"WHERE id IN ({chosen}) {self._span} ORDER BY id, time",
-        )
+        packed = self._packed(list(series), names)
+        apart = self._apart(table, names, list(series), {one: columns["time"][-1] for one, columns in packed.items()})
         found = {}
-        for series_id, code, contract in series:
-            rows = slice(*np.searchsorted(ids, [series_id, series_id + 1]))
-            columns = [column[rows] for column in apart]
-            if series_id in packed:
-                columns = [
-                    np.concatenate([packed[series_id][name], column])
-                    for name, column in zip(names, columns, strict=True)
-                ]
-            found[code, contract] = columns
+        for one, named in series.items():
+            parts = [self._within(packed[one]), apart[one]] if one in packed else [apart[one]]
+            found[named] = [np.concatenate([part[name] for part in parts]) for name in names]
         return found
 
-    def _packed(self, chosen: str, names: list[str]) -> dict[int, dict[str, npt.NDArray[Any]]]:
-        """What is packed of each series, by column."""
+    def _packed(self, series: Sequence[int], names: list[str]) -> dict[int, Columns]:
+        """What is packed of each series, whatever the limits; series of which nothing is are absent."""
         shown = ", ".join(f"'{name}'" for name in names)
-        found: dict[int, dict[str, npt.NDArray[Any]]] = {}
-        for series_id, name, content in self._select.rows(
+        found: dict[int, Columns] = {}
+        for one, name, content in self._select.rows(
             "SELECT series_id, name, content FROM packed_prices "  # noqa: S608
-            f"WHERE series_id IN ({chosen}) AND name IN ({shown})"
+            f"WHERE series_id IN ({_listed(series)}) AND name IN ({shown})"
         ):
-            found.setdefault(series_id, {})[name] = unpack_column(name, content)
-        return {series_id: self._within(columns) for series_id, columns in found.items()}
+            found.setdefault(one, {})[name] = unpack_column(name, content)
+        return found
 
-    def _within(self, columns: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        first, end = (None if one is None else int(np.searchsorted(columns["time"], one)) for one in self._limits)
+    def _within(self, columns: Columns) -> Columns:
+        since, before = self._limits
+        first = 0 if since is None else int(np.searchsorted(columns["time"], since))
+        end = None if before is None else int(np.searchsorted(columns["time"], before))
         return {name: column[first:end] for name, column in columns.items()}
+
+    def _apart(
+        self, table: str, names: list[str], series: Sequence[int], packed_until: dict[int, int]
+    ) -> dict[int, Columns]:
+        """The rows of each series that are not packed, within the limits."""
+        whole = [one for one in series if one not in packed_until]
+        later = [f"series_id = {one} AND time > {until}" for one, until in packed_until.items()]
+        conditions = [" OR ".join(later[start : start + _CONDITIONS]) for start in range(0, len(later), _CONDITIONS)]
+        found: dict[int, Columns] = {}
+        for condition in [f"series_id IN ({_listed(whole)})", *conditions]:
+            source = f"{table} WHERE ({condition}) {self._span} ORDER BY series_id, time"
+            ids, *columns = self._select.columns(["series_id", *names], source)
+            for one in series:
+                rows = slice(*np.searchsorted(ids, [one, one + 1]))
+                if one not in found or rows.start < rows.stop:
+                    found[one] = {name: column[rows] for name, column in zip(names, columns, strict=True)}
+        return found
 
 
 class _Select(Protocol):
@@ -240,23 +245,45 @@ class _SqliteSelect:
 
 
 class _PostgresqlSelect:
-    def __init__(self, cursor: Any) -> None:
-        self._cursor = cursor
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:
-        self._cursor.execute(statement)
-        return [tuple(row.values()) for row in self._cursor.fetch_arrow_table().to_pylist()]
+        return [tuple(row.values()) for batch in self._batches(statement) for row in batch.to_pylist()]
 
     def columns(self, names: list[str], source: str) -> list[npt.NDArray[Any]]:
-        self._cursor.execute(f"SELECT {', '.join(names)} FROM {source}")  # noqa: S608
-        found = self._cursor.fetch_arrow_table()
-        return [
-            np.array(found.column(name).to_numpy(), dtype=np.int64 if _is_whole(name) else np.float64) for name in names
-        ]
+        """A missing price travels as infinity here too: columns without holes are used as they come."""
+        shown = ", ".join(f"{name}::bigint" if _is_whole(name) else f"coalesce({name}, 'Infinity')" for name in names)
+        batches = self._batches(f"SELECT {shown} FROM {source}")  # noqa: S608
+        return [self._column(batches, at, np.int64 if _is_whole(name) else np.float64) for at, name in enumerate(names)]
+
+    def execute(self, statement: str) -> None:
+        self._batches(statement)
+
+    def _column(
+        self, batches: list[Any], at: int, kind: type[np.int64] | type[np.float64]
+    ) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
+        parts = [np.frombuffer(batch.column(at).buffers()[1], kind, len(batch)) for batch in batches if len(batch)]
+        values = np.concatenate([np.empty(0, kind), *parts])
+        return values if kind is np.int64 else _priced(values)
+
+    def _batches(self, statement: str) -> list[Any]:
+        """The rows of a statement as Arrow batches. The DB-API of the driver would do, but brings pandas with it."""
+        import adbc_driver_manager
+        import pyarrow as pa
+
+        with adbc_driver_manager.AdbcStatement(self._connection) as prepared:
+            prepared.set_sql_query(statement)
+            stream, _ = prepared.execute_query()
+            return list(pa.RecordBatchReader._import_from_c(stream.address))
+
+
+def _listed(series: Sequence[int]) -> str:
+    return ", ".join(str(one) for one in series) or "NULL"
 
 
 def _is_whole(name: str) -> bool:
-    return name in ("time", "id") or name.endswith("_contract")
+    return name in ("time", "series_id") or name.endswith("_contract")
 
 
 def _whole(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -283,13 +310,16 @@ def bulk_reader(url: str, *, since: int | None = None, before: int | None = None
             connection.execute("BEGIN")
             yield BulkReader(_SqliteSelect(connection), since, before)
         return
-    import adbc_driver_postgresql.dbapi as adbc
-    from sqlalchemy import make_url
+    import adbc_driver_manager
+    import adbc_driver_postgresql
 
-    address = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
-    with adbc.connect(address, autocommit=True) as connected, connected.cursor() as cursor:
-        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    with (
+        adbc_driver_postgresql.connect(re.sub(r"^\w+(\+\w+)?:", "postgresql:", url)) as database,
+        adbc_driver_manager.AdbcConnection(database) as connection,
+    ):
+        select = _PostgresqlSelect(connection)
+        select.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         try:
-            yield BulkReader(_PostgresqlSelect(cursor), since, before)
+            yield BulkReader(select, since, before)
         finally:
-            cursor.execute("ROLLBACK")
+            select.execute("ROLLBACK")

@@ -31,7 +31,7 @@ def unpack_column(name: str, content: bytes) -> npt.NDArray[Any]:
 
 
 def pack_series(connection: Connection, table: Table, series: int, written: Columns | None = None) -> None:
-    """Pack a series of `multiple_prices` or `adjusted_prices` up to its last row, if many rows are not packed.
+    """Pack a series of multiple, adjusted or FX prices up to its last row, if many rows are not packed.
 
     written: rows just written, which need not be read again when they are all there is to pack.
     """

@@ -103,7 +103,7 @@ _TABLES: dict[SeriesKind, Table] = {
     SeriesKind.ADJUSTED: schema.adjusted_prices,
     SeriesKind.FX: schema.fx_prices,
 }
-_PACKED = (schema.multiple_prices, schema.adjusted_prices)
+_PACKED = (schema.multiple_prices, schema.adjusted_prices, schema.fx_prices)
 _ROW_TYPES: dict[SeriesKind, type[ContractBars] | type[MultipleRows] | type[PriceRows]] = {
     SeriesKind.CONTRACT_DAILY: ContractBars,
     SeriesKind.CONTRACT_INTRADAY: ContractBars,

@@ -229,7 +229,7 @@ adjusted_prices = _price_table("adjusted_prices", Column("price", Double))
 fx_prices = _price_table("fx_prices", Column("price", Double))
 
 packed_prices = _table(
-    "packed_prices",  # multiple and adjusted prices again, by column; triggers forget a series whose rows change
+    "packed_prices",  # multiple, adjusted and FX prices again, by column; triggers forget a series whose rows change
     Column("series_id", BigInteger, ForeignKey("price_series.id"), primary_key=True, autoincrement=False),
     Column("name", String(40), primary_key=True),
     Column("until", BigInteger, nullable=False),  # time of the last row that is packed

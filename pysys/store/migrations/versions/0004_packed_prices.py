@@ -1,4 +1,4 @@
-"""Packed columns of multiple and adjusted prices, forgotten when their rows change"""
+"""Packed columns of multiple, adjusted and FX prices, forgotten when their rows change"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -6,7 +6,7 @@ from alembic import op
 revision = "0004"
 down_revision = "0003"
 
-_TABLES = ("multiple_prices", "adjusted_prices")
+_TABLES = ("multiple_prices", "adjusted_prices", "fx_prices")
 _WATCHED = (("insert", "new"), ("delete", "old"), ("update", "old"), ("update", "new"))
 _SQLITE = """
 CREATE TRIGGER {table}_{event}_{row}_forgets_packed AFTER {event} ON {table} BEGIN
@@ -52,7 +52,7 @@ def _on_sqlite() -> list[str]:
 
 
 def _on_postgresql() -> list[str]:
-    statements = [_FUNCTION, _FUNCTION_FOR_ALL]
+    statements = ["ALTER TABLE packed_prices ALTER COLUMN content SET STORAGE EXTERNAL", _FUNCTION, _FUNCTION_FOR_ALL]
     for table in _TABLES:
         for event, row in _WATCHED:
             statements.append(
