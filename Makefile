@@ -1,7 +1,7 @@
 PYTHON ?= python3
 PIP_INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lab install check crash benchmarks clean
+.PHONY: demo test lab install check crash month benchmarks clean
 
 demo: install          ## whole trading days on a synthetic market, from prices to reports
 	.venv/bin/pysys demo --fresh
@@ -21,6 +21,9 @@ check: install         ## style, types and layers
 
 crash: install         ## the ledger under 200 kills, and dying at every commit and broker call
 	.venv/bin/python -m tests.crash
+
+month: install         ## a month of production days on real prices, to the cent: make month PRICES=DIR
+	.venv/bin/python -m tests.rehearsal.month $(PRICES)
 
 benchmarks: install    ## measured ratios, printed
 	.venv/bin/python -m tests.benchmarks
