@@ -44,7 +44,7 @@ def pack_series(connection: Connection, table: Table, series: int, written: Colu
     if until is not None:
         apart &= table.c.time > until
     rows = connection.execute(select(func.count()).select_from(table).where(apart)).scalar_one()
-    if rows <= MOST_ROWS_APART:
+    if rows <= MOST_ROWS_APART or not _nobody_else_writes(connection, table):
         return
     names = [column.name for column in table.columns if column.name != "series_id"]
     if written is None or len(written["time"]) != rows:
@@ -65,6 +65,27 @@ def pack_series(connection: Connection, table: Table, series: int, written: Colu
             for name in names
         ],
     )
+
+
+def _nobody_else_writes(connection: Connection, table: Table) -> bool:
+    """Keep others from writing to `table` until the transaction ends, if nobody is.
+
+    Somebody who writes to PostgreSQL by hand has changed rows that cannot be seen before he commits, when what is
+    packed meanwhile would not be forgotten.
+    """
+    if connection.dialect.name != "postgresql":
+        return True
+    from psycopg.errors import LockNotAvailable
+    from sqlalchemy.exc import OperationalError
+
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(f"LOCK TABLE {table.name} IN SHARE ROW EXCLUSIVE MODE NOWAIT")
+    except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            return False
+        raise
+    return True
 
 
 def _type(name: str) -> str:

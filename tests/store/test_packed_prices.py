@@ -208,6 +208,25 @@ def test_a_row_moved_into_or_out_of_what_is_packed_by_hand_is_read_where_it_is(
     assert_read_as_stored(gold, "GOLD")
 
 
+def test_nothing_is_packed_while_somebody_changes_rows_by_hand(gold: Store) -> None:
+    if gold.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    new = list(range(20, 40))
+    with gold.engine.connect() as by_hand_until_commit:
+        this = multiple_prices.c.time == 3
+        by_hand_until_commit.execute(update(multiple_prices).where(this).values(price=55.0))
+        with gold.write() as unit:
+            do(unit, "GOLD", "append", new)
+            unit.commit()
+        assert packed_until(gold, "GOLD") == [19, 39]
+        by_hand_until_commit.commit()
+    assert_read_as_stored(gold, "GOLD")
+    with gold.write() as unit:
+        do(unit, "GOLD", "append", [40])
+        unit.commit()
+    assert packed_until(gold, "GOLD") == [40, 39]
+
+
 def test_truncating_a_table_forgets_its_series(gold: Store) -> None:
     if gold.engine.dialect.name == "sqlite":
         pytest.skip("SQLite has no TRUNCATE")
