@@ -257,18 +257,18 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
     from pysys.stopwatch import Stopwatch
 
     watch = Stopwatch()
-    read_prices = _price_reader(data)
+    read_prices, defaults = _price_source(data)
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_files import write_result
     from pysys.systems.backtest_yaml import read_backtest_config
 
     watch.lap("import")
-    settings = read_backtest_config(configuration)
+    config = read_backtest_config(configuration, defaults)
     if instruments is not None:
-        settings = settings.restricted_to(instruments)
-    market = read_prices(settings)
+        config = config.restricted_to(instruments)
+    market = read_prices(config)
     watch.lap("read")
-    result = run_backtest(settings, market, rules_folder=configuration.parent)
+    result = run_backtest(config, market, rules_folder=configuration.parent)
     watch.lap("compute")
     for path in write_result(result, out):
         click.echo(str(path))
@@ -280,17 +280,20 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
             click.echo(f"  {one.stage:24}{one.seconds:8.3f} s")
 
 
-def _price_reader(folder: Path | None) -> Callable[[BacktestConfig], MarketData]:
-    """How the prices of a configuration are read, with everything imported that it needs."""
+def _price_source(folder: Path | None) -> tuple[Callable[[BacktestConfig], MarketData], dict[str, Any]]:
+    """How the prices of a configuration are read, with everything imported that it needs, and what it need not say.
+
+    Files belong to no project, so with them it has to say everything that is not to have the established default.
+    """
     if folder is not None:
         from pysys.data.csv_layout import load_market_data as load_files
 
         _require_folder(folder)
-        return lambda config: load_files(folder, config.instruments or None, config.base_currency)
+        return lambda config: load_files(folder, config.instruments or None, config.base_currency), {}
     from pysys.data.market_data import market_data_at  # noqa: F401 - imported here to be no part of reading
 
     settings = _settings()
-    return lambda config: _read_stored(settings, config.instruments)
+    return lambda config: _read_stored(settings, config.instruments), settings.config.backtest_defaults
 
 
 def _read_stored(settings: Settings, instruments: Sequence[str]) -> MarketData:

@@ -5,14 +5,18 @@ Prices are from this system, from the demo while this system has none, or from C
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pysys.config import CLASSIC_SYSTEM, Settings
+from pysys.data.csv_layout import FX_FOLDER, fx_currencies_in, instruments_in, read_fx
 from pysys.data.csv_layout import load_market_data as load_from_files
 from pysys.data.market_data import load_market_data
+from pysys.data.spread_market_data import with_spreads
 from pysys.desk import Desk
 from pysys.domain.errors import ConfigError, DataError
+from pysys.store.bulk import bulk_reader
 from pysys.store.database import connect, require_current
 from pysys.store.prices import SeriesKind
 from pysys.store.unit import Store
@@ -31,18 +35,37 @@ _SYSTEMS = {CLASSIC_SYSTEM: SavedBacktests}  # established paths of `load_backte
 _VOLUME_DAYS = 28  # calendar days, back from the newest volume of any instrument
 
 
-def research_data(settings: Settings, prices: str = "", instruments: Sequence[str] = ()) -> tuple[MarketData, str]:
+def research_data(
+    settings: Settings, prices: str = "", instruments: Sequence[str] = (), configs: Sequence[str | Path] = ()
+) -> tuple[MarketData, str]:
     """Market data, and a sentence on where it is from.
 
     prices: a folder of CSV files, or a database URL; empty is this system's database, or the demo's while this one
-    has no prices. instruments: all that have prices when empty. Raises DataError when there are no prices anywhere.
+    has no prices. instruments: when empty those `configs` (relative to the project) name. Where nothing is named, all
+    of the folder, or the active ones of the database that have prices and are no spreads. Raises DataError when there
+    are no prices anywhere.
     """
+    named = list(instruments) or _instruments_of(settings, configs)
     if _is_folder(prices):
         folder = Path(prices)
-        return load_from_files(folder, list(instruments) or None), f"CSV files in {folder}"
+        return _with_all_rates(load_from_files(folder, named or None), folder), f"CSV files in {folder}"
     store, priced = _priced_store(settings, prices)
-    chosen = list(instruments) or priced
-    return load_market_data(store, chosen), f"{len(chosen)} instruments from {_shown(store.url)}"
+    chosen, spreads = named or priced, settings.config.spreads
+    ordinary = load_market_data(store, [code for code in chosen if code not in spreads])
+    data = with_spreads(ordinary, store, [spreads[code] for code in chosen if code in spreads])
+    return data, f"{len(chosen)} instruments from {_shown(store.url)}"
+
+
+def _instruments_of(settings: Settings, configs: Sequence[str | Path]) -> list[str]:
+    """All that the configurations name; none when one of them trades whatever there is."""
+    named = [research_config(settings, one).instruments for one in configs]
+    return list(dict.fromkeys(code for each in named for code in each)) if all(named) else []
+
+
+def _with_all_rates(data: MarketData, folder: Path) -> MarketData:
+    """With every exchange rate of the folder, as a database has them: a configuration may count in any currency."""
+    others = [currency for currency in fx_currencies_in(folder) if currency not in data.fx]
+    return replace(data, fx={**data.fx, **{one: read_fx(folder / FX_FOLDER / f"{one}USD.csv") for one in others}})
 
 
 def research_config(
@@ -50,10 +73,11 @@ def research_config(
 ) -> BacktestConfig:
     """The configuration in a file (relative to the project), on some of its instruments when any are named.
 
-    candidates: compute the rules without a weight too. Raises ConfigError for an instrument it gives no weight.
+    What the file leaves out is what production would use. candidates: compute the rules without a weight too. Raises
+    ConfigError for an instrument it gives no weight.
     """
-    read = read_backtest_config(settings.home / config)
-    if instruments and read.instrument_weights:
+    read = read_backtest_config(settings.home / config, settings.config.backtest_defaults)
+    if instruments:
         read = read.restricted_to(instruments)
     return with_candidates(read) if candidates else read
 
@@ -74,6 +98,18 @@ def research_backtest(
 def rules_folder(settings: Settings, config: str | Path) -> Path:
     """Where the rules of a configuration's own are: beside it."""
     return (settings.home / config).parent
+
+
+def traded_instruments(settings: Settings, config: BacktestConfig, prices: str = "") -> list[str]:
+    """Instruments a configuration gives capital to; without weights, all that have prices and it may trade.
+
+    prices: as for `research_data`.
+    """
+    weights = config.instrument_weights
+    if not weights:
+        priced = instruments_in(Path(prices)) if _is_folder(prices) else _priced_store(settings, prices)[1]
+        weights = config.equal_instrument_weights(priced)
+    return [code for code, weight in weights.items() if weight > 0]
 
 
 def open_saved_state(desk: Desk, strategy: str = "", time: str = "") -> Backtest:
@@ -139,7 +175,10 @@ def _is_folder(prices: str) -> bool:
 
 
 def _priced_store(settings: Settings, prices: str) -> tuple[Store, list[str]]:
-    """The first database with prices, and the instruments that have any. Raises DataError when there is none."""
+    """The first database with prices, and the active instruments that have any, spreads left out.
+
+    Raises DataError when there is none.
+    """
     candidates = [prices] if prices else [settings.database_url, f"sqlite:///{settings.outputs / DEMO_DATABASE}"]
     for url in candidates:
         if url.startswith("sqlite:///") and not Path(url.removeprefix("sqlite:///")).exists():
@@ -148,9 +187,10 @@ def _priced_store(settings: Settings, prices: str) -> tuple[Store, list[str]]:
         require_current(engine)
         store = Store(url, engine=engine)
         with store.read() as unit:
-            priced = sorted({key.code for key in unit.prices.series(SeriesKind.ADJUSTED)})
-        if priced:
-            return store, priced
+            has_prices = bool(unit.prices.series(SeriesKind.ADJUSTED))
+        if has_prices:
+            with bulk_reader(url) as reader:
+                return store, reader.priced()
     raise DataError(
         "There are no prices to research yet. Run `pysys demo`, or `pysys import-prices DIR`, or name a folder of CSV "
         "files in the parameter `prices`."

@@ -4,7 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -141,6 +141,7 @@ def _stored_already(desk: Desk, strategy: str, now: datetime) -> StrategyOutcome
 
 def _job(desk: Desk, strategy: str, method: Method, capital: float | None, now: datetime) -> StrategyJob:
     from pysys.systems.backtest_yaml import read_backtest_config
+    from pysys.systems.config_checks import trading_all
 
     if capital is None:
         raise NeedsOperator("no capital yet; run `pysys run strategy_allocation` first.")
@@ -156,6 +157,8 @@ def _job(desk: Desk, strategy: str, method: Method, capital: float | None, now: 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         config = read_backtest_config(path, desk.config.backtest_defaults)
+        if not config.instrument_weights:
+            config = trading_all(config, _instruments_with_prices(desk))
     for one in said:
         log.warning("%s: %s", strategy, one.message)
     if config.base_currency != desk.config.base_currency:
@@ -163,9 +166,6 @@ def _job(desk: Desk, strategy: str, method: Method, capital: float | None, now: 
             f"{path}: base_currency {config.base_currency} is not that of the system, in which capital is counted; "
             f"set it to {desk.config.base_currency}."
         )
-    if not config.instrument_weights:
-        codes = _instruments_with_prices(desk)
-        config = replace(config, instrument_weights={code: 1.0 / len(codes) for code in codes})
     return StrategyJob(strategy, config, capital, now, desk.backtests, path.parent, pysys.__version__)
 
 

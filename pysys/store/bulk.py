@@ -130,9 +130,10 @@ class BulkReader:
         return {code: MultipleRows(*columns) for (code, _), columns in read.items()}
 
     def priced(self) -> list[str]:
-        """Active instruments that have an adjusted price, in order."""
+        """Active instruments that have an adjusted price, in order; spreads have no roll parameters."""
         found = self._select.rows(
             "SELECT instruments.code FROM instruments JOIN price_series ON price_series.code = instruments.code "
+            "JOIN roll_parameters ON roll_parameters.instrument = instruments.code "
             "WHERE kind = 'adjusted' AND status = 'active' ORDER BY instruments.code"
         )
         return [code for (code,) in found]

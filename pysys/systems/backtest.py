@@ -21,7 +21,7 @@ from pysys.systems.backtest_config import (
     RuleSpec,
 )
 from pysys.systems.backtest_result import BacktestResult
-from pysys.systems.config_checks import unknown_instruments, unknown_untraded, warn
+from pysys.systems.config_checks import trading_all, warn
 from pysys.systems.estimation.estimates import Estimates, ForecastEstimates, InstrumentEstimates
 from pysys.systems.forecast_mapping import mapping_stage
 from pysys.systems.fx import FxRate, rates_that_start_late
@@ -264,9 +264,7 @@ def _resolved(config: BacktestConfig, market_data: MarketData, capital: float | 
             raise ConfigError(f"capital must be positive, not {capital}")
         config = replace(config, notional_trading_capital=capital)
     if not config.instrument_weights:
-        codes = sorted(market_data.instruments)
-        warn([*unknown_instruments(config, codes), *unknown_untraded(config, codes)])
-        config = replace(config, instrument_weights=config.equal_instrument_weights(codes))
+        config = trading_all(config, sorted(market_data.instruments))
     if "use_forecast_weight_estimates" in config.estimates or not config.forecast_weights:
         # fixed weights say nothing of which rules are estimated
         config = replace(config, forecast_weights=config.equal_forecast_weights(config.instruments))

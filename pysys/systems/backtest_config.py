@@ -22,6 +22,13 @@ FORECAST_ESTIMATE_FLAGS = (
 )
 INSTRUMENT_ESTIMATE_FLAGS = ("use_instrument_weight_estimates", "use_instrument_div_mult_estimates")
 ESTIMATE_FLAGS = FORECAST_ESTIMATE_FLAGS + INSTRUMENT_ESTIMATE_FLAGS
+ESTIMATED_KEYS = {
+    "use_forecast_scale_estimates": "forecast_scalars",
+    "use_forecast_weight_estimates": "forecast_weights",
+    "use_forecast_div_mult_estimates": "forecast_div_multiplier",
+    "use_instrument_weight_estimates": "instrument_weights",
+    "use_instrument_div_mult_estimates": "instrument_div_multiplier",
+}
 ZERO_WEIGHT = "allocate_zero_instrument_weights_to_these_instruments"
 EverywhereOrByInstrument = float | Mapping[str, float]
 
@@ -123,12 +130,17 @@ class BacktestConfig:
         return _by_instrument(self.rules[rule].forecast_scalar, instrument, f"forecast_scalar of {rule}")
 
     def restricted_to(self, instruments: Sequence[str]) -> BacktestConfig:
-        """The same backtest on some of its instruments; their weights keep their proportions and add up to 1."""
-        unknown = [code for code in instruments if code not in self.instrument_weights]
+        """The same backtest on some of its instruments; their weights keep their proportions and add up to 1.
+
+        Where it has no weights, they are equal. Raises ConfigError for an instrument it has no weight for, or says not
+        to trade.
+        """
+        weights_of_all = self.instrument_weights or self.equal_instrument_weights(instruments)
+        unknown = [code for code in instruments if code not in weights_of_all]
         if unknown:
-            known = ", ".join(self.instruments)
+            known = ", ".join(weights_of_all)
             raise ConfigError(f"no instrument weight for {', '.join(unknown)}; choose among {known}")
-        kept = {code: self.instrument_weights[code] for code in self.instruments if code in set(instruments)}
+        kept = {code: weight for code, weight in weights_of_all.items() if code in set(instruments)}
         total = sum(kept.values())
         if not total > 0:
             raise ConfigError(f"{', '.join(kept)}: all weights are zero; choose an instrument that is traded")

@@ -23,6 +23,7 @@ from pysys.systems.backtest_config import (
 )
 from pysys.systems.capital_multiplier import capital_method_of
 from pysys.systems.config_checks import (
+    fixed_and_estimated,
     refuse_other_instruments,
     some,
     totals,
@@ -74,12 +75,15 @@ def read_backtest_config(path: str | Path, defaults: Mapping[str, Any] | None = 
         config, said = _parsed({**loaded, **missing})
     except ConfigError as problem:
         raise ConfigError(f"{path}: {problem}") from problem
-    warn(said, f"{path}: ")
+    warn([*said, *fixed_and_estimated(config)], f"{path}: ")
     return config
 
 
 def parse_backtest_config(keys: Mapping[str, Any]) -> BacktestConfig:
-    """The backtest described by established keys; raises and warns as `read_backtest_config` does."""
+    """The backtest described by established keys; raises and warns as `read_backtest_config` does.
+
+    Fixed values beside an estimate are not warned of: the keys of a whole configuration have both.
+    """
     config, said = _parsed(keys)
     warn(said)
     return config
@@ -306,6 +310,11 @@ def _volatility(keys: Mapping[str, Any]) -> Volatility:
         estimator = VOLATILITIES[name.rsplit(".", 1)[-1]]
     except KeyError:
         raise ConfigError(f"volatility_calculation: unknown func {name}; choose {', '.join(VOLATILITIES)}") from None
+    if reader.flag("backfill", False):
+        raise ConfigError(
+            "volatility_calculation: backfill: True would size the first positions with a volatility of later days; "
+            "set it to False or remove it"
+        )
     given: dict[str, Any] = {}
     for name, default in asdict(estimator()).items():
         given[name] = (

@@ -6,11 +6,12 @@ What would risk money stops; what the field's files have always been allowed to 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pysys.domain.errors import ConfigError
-from pysys.systems.backtest_config import ZERO_WEIGHT, BacktestConfig, is_by_instrument
+from pysys.systems.backtest_config import ESTIMATED_KEYS, ZERO_WEIGHT, BacktestConfig, is_by_instrument
 
 WEIGHT_TOLERANCE = 0.01  # weights written with two or three decimals need not add up to 1 exactly
 _SHOWN = 5
@@ -45,6 +46,25 @@ def totals(tables: Mapping[str, Mapping[str, float]]) -> list[str]:
         return []
     listed = some([f"{where} add up to {total:.4g}" for where, total in off.items()])
     return [f"{listed}, not to 1; only their proportions count. Divide them by their sum"]
+
+
+def fixed_and_estimated(config: BacktestConfig) -> list[str]:
+    """Said of fixed values that an estimate replaces. What a file without them would have is not one."""
+    codes = config.instruments
+    fixed = {
+        "use_forecast_scale_estimates": any(rule.forecast_scalar != 1.0 for rule in config.rules.values()),
+        "use_forecast_weight_estimates": config.forecast_weights != config.equal_forecast_weights(codes),
+        "use_forecast_div_mult_estimates": config.forecast_div_multiplier != 1.0,
+        "use_instrument_weight_estimates": config.instrument_weights != config.equal_instrument_weights(codes),
+        "use_instrument_div_mult_estimates": config.instrument_div_multiplier != 1.0,
+    }
+    both = [flag for flag, given in fixed.items() if given and flag in config.estimates]
+    if not both:
+        return []
+    return [
+        f"{', '.join(ESTIMATED_KEYS[flag] for flag in both)}: fixed values are given, but estimated ones count; set "
+        f"{', '.join(f'{flag}: False' for flag in both)}, or remove the values (`instruments` lists what is traded)"
+    ]
 
 
 def refuse_other_instruments(listed: Collection[str], weighted: Collection[str]) -> None:
@@ -90,6 +110,15 @@ def unknown_untraded(config: BacktestConfig, known: Collection[str]) -> list[str
         f"exclude_instrument_lists, duplicate_instruments or {ZERO_WEIGHT} name {some(unknown)}, of which there are no "
         "prices; correct the spelling or remove the entry"
     ]
+
+
+def trading_all(config: BacktestConfig, codes: Sequence[str]) -> BacktestConfig:
+    """A configuration without instruments, trading all there are but those it says not to trade.
+
+    Warns of what may not be meant. Raises ConfigError when nothing is left, or where a limit is on none of them.
+    """
+    warn([*unknown_instruments(config, codes), *unknown_untraded(config, codes)])
+    return replace(config, instrument_weights=config.equal_instrument_weights(codes))
 
 
 def _tables_by_instrument(config: BacktestConfig) -> dict[str, Mapping[str, Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 import yaml
 
 from pysys.domain.errors import ConfigError
-from pysys.systems.backtest_config import ESTIMATE_FLAGS
+from pysys.systems.backtest_config import ESTIMATE_FLAGS, ESTIMATED_KEYS
 from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.backtest_yaml import parse_backtest_config
 from pysys.systems.estimation.settings import ESTIMATION_SETTINGS, EstimationSettings
@@ -27,14 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ENDED_AFTER = 65  # business days without any price; the instrument trades no more
-
-_KEYS = {
-    "use_forecast_scale_estimates": "forecast_scalars",
-    "use_forecast_weight_estimates": "forecast_weights",
-    "use_forecast_div_mult_estimates": "forecast_div_multiplier",
-    "use_instrument_weight_estimates": "instrument_weights",
-    "use_instrument_div_mult_estimates": "instrument_div_multiplier",
-}
 
 
 def promoted_config(result: BacktestResult) -> dict[str, Any]:
@@ -77,7 +69,7 @@ def promoted_tables(result: BacktestResult) -> dict[str, pd.DataFrame]:
 
     keys = promoted_config(result)
     tables = {}
-    for flag, name in _KEYS.items():
+    for flag, name in ESTIMATED_KEYS.items():
         if flag not in result.config.estimates:
             continue
         values = keys[name] if isinstance(keys[name], Mapping) else {"portfolio": keys[name]}
@@ -119,7 +111,10 @@ def _kept(result: BacktestResult) -> list[str]:
 
 
 def _last_scalars(result: BacktestResult, rule: str) -> float | dict[str, float]:
-    """One number when instruments are pooled, otherwise by instrument."""
+    """One number when instruments are pooled, otherwise by instrument: 1 for one the rule says nothing about.
+
+    A relative rule says nothing about an instrument that is alone in its asset class.
+    """
     scalars = result.forecasts.parameters.scalars[rule]
     needed = EstimationSettings.read(result.config.estimation).forecast_scalar.min_periods
     why = (
@@ -127,8 +122,12 @@ def _last_scalars(result: BacktestResult, rule: str) -> float | dict[str, float]
     )
     if scalars.shape[-1] == 1:
         return _known(_last(scalars[:, 0]), f"all instruments: {why}")
-    columns = {code: scalars[:, result.instruments.index(code)] for code in _kept(result)}
-    return {code: _known(_last(values), f"{code}: {why}") for code, values in columns.items()}
+    columns = {code: result.instruments.index(code) for code in _kept(result)}
+    silent = np.logical_and.reduce(np.isnan(result.forecasts.raw[rule].values), axis=0)
+    return {
+        code: 1.0 if silent[column] else _known(_last(scalars[:, column]), f"{code}: {why}")
+        for code, column in columns.items()
+    }
 
 
 def _last_weights(result: BacktestResult, code: str) -> dict[str, float]:

@@ -24,6 +24,7 @@ from pysys.systems.yaml_keys import YamlKeys
 
 HIGH_QUANTILE = 0.99
 HIGH_QUANTILE_DAYS = 2560  # ten years
+_SHOCKED_CORRELATIONS = "max_risk_fraction_correlation_risk"  # a limit of other files, on a measure that is not here
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,11 @@ class RiskOverlay:
     def from_keys(cls, keys: Mapping[str, Any]) -> RiskOverlay:
         """From the mapping under `risk_overlay`. Raises ConfigError for anything it cannot honour."""
         reader = YamlKeys(keys, "risk_overlay: ")
+        if reader.given(_SHOCKED_CORRELATIONS):
+            raise ConfigError(
+                f"risk_overlay: there is no {_SHOCKED_CORRELATIONS} here; remove it. "
+                "max_risk_limit_sum_abs_risk limits what everything going wrong together would cost"
+            )
         limits = {name: reader.number(name, 0.0, above=0.0) for name in asdict(cls()) if name in keys}
         reader.refuse_the_rest()
         if not limits:

@@ -13,8 +13,9 @@ import numpy as np
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest_config import RuleSpec
+from pysys.systems.content import digest
 from pysys.systems.daily import DailyGrid
-from pysys.systems.dotted_paths import module_at
+from pysys.systems.dotted_paths import module_at, sources_of
 from pysys.systems.established_rules import ESTABLISHED_RULES, FLAT_IS_A_FORECAST
 from pysys.systems.market_data import FloatArray
 from pysys.systems.raw_data import RULE_DATA, Panel, RawData
@@ -23,6 +24,8 @@ from pysys.systems.yaml_keys import number, within
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_SOURCES = "sources"  # of the reader's own rules
 
 
 def raw_forecast(spec: RuleSpec, rule: Rule, raw: RawData) -> Panel:
@@ -46,7 +49,7 @@ def find_rule(spec: RuleSpec, grid: DailyGrid, folder: Path | None = None) -> Ru
     a pandas Series for each of its data, indexed by date, and returns a Series of forecasts.
     """
     ours = ESTABLISHED_RULES.get(spec.function)
-    function = ours if ours is not None else _function_at(spec, folder)
+    function, sources = (ours, ()) if ours is not None else _function_at(spec, folder)
     try:
         inspect.signature(function).bind(*spec.data, **_arguments(spec))
     except TypeError as problem:
@@ -55,7 +58,9 @@ def find_rule(spec: RuleSpec, grid: DailyGrid, folder: Path | None = None) -> Ru
             f"{_arguments(spec)}: {problem}"
         ) from None
     if ours is None:
-        return one_instrument_at_a_time(function, grid, spec.name)
+        rule = one_instrument_at_a_time(function, grid, spec.name)
+        vars(rule)[_SOURCES] = sources
+        return rule
     _refuse_impossible_arguments(spec)
     return ours
 
@@ -128,12 +133,13 @@ def _refuse_impossible_arguments(spec: RuleSpec) -> None:
 def rule_content(spec: RuleSpec, rule: Rule) -> bytes:
     """What else than its path and arguments decides what a rule does: the file a reader's own rule is in.
 
-    Other files which that one imports are not looked at. A rule without a file is new every time.
+    With it the files it imports from the same folder, no others. A rule without a file is new every time.
     """
     if spec.function in ESTABLISHED_RULES:
         return b""
     try:
-        return Path(inspect.getfile(inspect.unwrap(rule))).read_bytes()
+        files = vars(rule).get(_SOURCES) or (inspect.getfile(inspect.unwrap(rule)),)
+        return digest([Path(file).read_bytes() for file in files])
     except (TypeError, OSError):
         return os.urandom(16)
 
@@ -161,11 +167,13 @@ def _arguments(spec: RuleSpec) -> dict[str, Any]:
     return {key: value for key, value in spec.other_args.items() if not key.startswith("_")}
 
 
-def _function_at(spec: RuleSpec, folder: Path | None) -> Callable[..., Any]:
+def _function_at(spec: RuleSpec, folder: Path | None) -> tuple[Callable[..., Any], tuple[Path, ...]]:
+    """A function of the reader's own, and the files it is in."""
     path, _, name = spec.function.rpartition(".")
     if not path:
         raise ConfigError(f"trading rule {spec.name}: {spec.function!r} is not a dotted path to a function")
-    module = module_at(path, [one for one in (folder, Path.cwd()) if one is not None])
+    folders = [one for one in (folder, Path.cwd()) if one is not None]
+    module = module_at(path, folders, f"trading rule {spec.name}")
     if module is None:
         raise ConfigError(
             f"trading rule {spec.name}: found no module {path} and no file {path.replace('.', '/')}.py beside the "
@@ -174,4 +182,4 @@ def _function_at(spec: RuleSpec, folder: Path | None) -> Callable[..., Any]:
     function = getattr(module, name, None)
     if not callable(function):
         raise ConfigError(f"trading rule {spec.name}: {path} has no function called {name}")
-    return function
+    return function, sources_of(module)

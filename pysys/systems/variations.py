@@ -39,7 +39,7 @@ def varied_config(keys: Mapping[str, Any], variation: Variation) -> BacktestConf
     changed: dict[str, Any] = dict(keys)
     for path, value in variation.items():
         replaced = _REPLACED_BY.get(path)
-        if replaced is not None and replaced not in variation:
+        if replaced is not None and value is not None and replaced not in variation:
             changed.pop(replaced, None)
         for levels, one in _places(path.split("."), value):
             changed = _with(changed, levels, one, path, tuple(keys.get("instrument_weights", ())))

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pysys.config import Config
-from pysys.data.market_data import load_market_data
+from pysys.config import Config, Settings
+from pysys.data.market_data import load_market_data, market_data_at
 from pysys.data.multiple import merged_finals
+from pysys.data.research import research_data
 from pysys.data.rolling import roll_instrument
 from pysys.data.sampling import update_sampled_contracts
 from pysys.data.spread_instruments import put_spread_instruments
@@ -147,3 +148,13 @@ def test_the_research_engine_reads_a_spread_as_one_more_instrument(desk: Desk) -
     assert near.multiple.carry[-1] == pytest.approx(far.multiple.price[-1])  # what it rolls to
     with pytest.raises(UnknownInstrument):
         with_spreads(ordinary, desk.store, list(declared(OTHER=NEAR).spreads.values()))
+
+
+def test_research_trades_a_spread_where_it_is_named_only(desk: Desk, tmp_path: Path) -> None:
+    update_spread_prices(desk)
+    with desk.store.write() as unit:
+        unit.markets.set_status("BUND", RETIRED)
+        unit.commit()
+    settings, url = Settings(tmp_path, desk.config, {}), desk.store.url
+    assert list(research_data(settings, url)[0].instruments) == ["GOLD"] == list(market_data_at(url, []).instruments)
+    assert set(research_data(settings, url, ["NEAR", "GOLD"])[0].instruments) == {"GOLD", "NEAR"}

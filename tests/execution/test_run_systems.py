@@ -1,6 +1,7 @@
 """The overnight backtests: each strategy decides with its capital, and a fault of one is nobody else's."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -82,3 +83,40 @@ def test_what_a_configuration_leaves_open_is_in_the_log(desk: Desk, caplog: pyte
     path.write_text(yaml.safe_dump(keys))
     assert run_systems(desk, ["trend"]).outcomes[0].error == ""
     assert "no forecast_scalar for ewmac4_16" in caplog.text
+
+
+UNTRADED = [
+    {"exclude_instrument_lists": {"ignore_instruments": ["GOLD"]}},
+    {"exclude_instrument_lists": {"trading_restrictions": ["GOLD"]}},
+    {"allocate_zero_instrument_weights_to_these_instruments": ["GOLD"]},
+    {"duplicate_instruments": {"include": {"metal": "BUND"}, "exclude": {"metal": ["GOLD"]}}},
+]
+
+
+@pytest.mark.parametrize("keys", UNTRADED, ids=["ignored", "restricted", "without weight", "a duplicate"])
+def test_without_weights_everything_is_traded_but_what_the_file_says_not_to(desk: Desk, keys: dict[str, Any]) -> None:
+    rewrite(desk, "trend", instrument_weights=None, **keys)
+    (alone,) = run_systems(desk, ["trend"]).outcomes
+    held = {target.instrument: (target.lower, target.upper) for target in alone.targets}  # type: ignore[union-attr]
+    saved = yaml.safe_load((desk.backtests / "trend" / alone.saved_state / "config.yaml").read_text())
+    assert saved["instrument_weights"]["BUND"] == 1.0
+    assert any(held.pop("BUND"))
+    assert not any(edge for edges in held.values() for edge in edges)
+
+
+def test_a_misspelt_instrument_is_in_the_log_and_one_that_would_limit_nothing_stops_its_strategy(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    rewrite(desk, "trend", instrument_weights=None, exclude_instrument_lists={"bad_markets": ["GLOD"]})
+    rewrite(desk, "own", instrument_weights=None, small_system={"no_trade": ["GLOD"]})
+    said = {one.strategy: one.error for one in run_systems(desk, ["trend", "own"]).outcomes}
+    assert said["trend"] == ""
+    assert "name GLOD, of which there are no prices" in caplog.text
+    assert "no_trade names GLOD" in said["own"]
+
+
+def rewrite(desk: Desk, strategy: str, **changed: Any) -> None:
+    """Change keys of a strategy's file; None takes one out."""
+    path = desk.home / f"{strategy}.yaml"
+    keys = {**yaml.safe_load(path.read_text()), **changed}
+    path.write_text(yaml.safe_dump({key: value for key, value in keys.items() if value is not None}))

@@ -159,6 +159,22 @@ def test_a_readers_rule_is_computed_again_when_its_file_is_edited(tmp_path: Path
     assert found[2] == ["rule mine", "combination", *SIZING]
 
 
+def test_a_readers_rule_is_computed_again_when_a_file_it_imports_is_edited(tmp_path: Path) -> None:
+    (tmp_path / "idea.py").write_text("from help import days\n\ndef rule(price):\n    return price.diff(days)\n")
+    config = base(
+        trading_rules={"mine": {"function": "idea.rule", "data": ["rawdata.get_daily_prices"], "other_args": {}}},
+        forecast_scalars={"mine": 1.0},
+        forecast_weights={"mine": 1.0},
+    )
+    data, cache = prices(), StageCache()
+    found = []
+    for days in (1, 1, 2):
+        (tmp_path / "help.py").write_text(f"days = {days}\n", encoding="utf-8")
+        found.append(computed(run_backtest(config, data, rules_folder=tmp_path, cache=cache)))
+    assert found[1] == []
+    assert found[2] == ["rule mine", "combination", *SIZING]
+
+
 def test_what_is_kept_is_bounded_and_cannot_be_written_to() -> None:
     data, cache = prices(), StageCache(max_bytes=300_000)
     result = run_backtest(base(), data, cache=cache)

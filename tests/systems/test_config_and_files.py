@@ -16,11 +16,12 @@ import yaml
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest import run_backtest
+from pysys.systems.backtest_config import ESTIMATE_FLAGS
 from pysys.systems.backtest_files import write_result
 from pysys.systems.backtest_yaml import parse_backtest_config, read_backtest_config
 from pysys.systems.config_checks import ConfigWarning
 from pysys.systems.small_system import SmallSystem
-from pysys.systems.volatility import RobustVolatility
+from pysys.systems.volatility import MixedVolatility, RobustVolatility
 from tests.systems.markets import FACTS, RULES, configuration, instrument, market, walk
 
 CARRY = {"function": "systems.provided.rules.carry.carry", "data": ["rawdata.raw_carry"], "forecast_scalar": 30.0}
@@ -110,6 +111,11 @@ REFUSED = [
     ({"exclude_instrument_lists": {"bad": ["CORN"]}}, "exclude_instrument_lists: unknown key bad"),
     ({"exclude_instrument_lists": {"bad_markets": ["CORN"]}}, "instrument_weights: all weights are zero"),
     ({"trading_rules": {"carry": {**CARRY, "other_args": [30]}}}, "other_args must be a table"),
+    ({"volatility_calculation": {"backfill": True}}, "backfill: True would size the first positions with a volatility"),
+    (
+        {"risk_overlay": {"max_risk_fraction_correlation_risk": 2}},
+        "there is no max_risk_fraction_correlation_risk here",
+    ),
 ]
 
 
@@ -157,6 +163,38 @@ def test_what_is_meant_is_not_remarked_upon(keys):
     parse_backtest_config({**KEYS, **keys})
 
 
+TWO_CODES = {"instrument_weights": {"CORN": 0.9, "WHEAT": 0.1}}
+ESTIMATED_ANYWAY = [
+    ({"use_forecast_scale_estimates": True}, "forecast_scalars: .* set use_forecast_scale_estimates: False"),
+    (
+        {**SHARED, "use_forecast_weight_estimates": True},
+        "forecast_weights: .* set use_forecast_weight_estimates: False",
+    ),
+    ({"forecast_div_multiplier": {"CORN": 1.2}, "use_forecast_div_mult_estimates": True}, "forecast_div_multiplier: "),
+    ({**TWO_CODES, "use_instrument_weight_estimates": True}, "instrument_weights: .*`instruments` lists what is"),
+    ({"instrument_div_multiplier": 2.0, "use_instrument_div_mult_estimates": True}, "instrument_div_multiplier: "),
+]
+
+
+@pytest.mark.parametrize(("keys", "message"), ESTIMATED_ANYWAY, ids=[one[1][:25] for one in ESTIMATED_ANYWAY])
+def test_a_file_that_fixes_what_is_estimated_is_told_which_counts(tmp_path, keys, message):
+    path = tmp_path / "strategy.yaml"
+    path.write_text(yaml.safe_dump({**KEYS, **keys}))
+    with pytest.warns(ConfigWarning, match=f"strategy.yaml: {message}") as said:
+        config = read_backtest_config(path)
+    assert len(said) == 1
+    assert parse_backtest_config(config.as_yaml_keys()) == config  # a whole configuration has both, and is not warned
+
+
+def test_a_file_that_leaves_to_the_estimates_what_they_find_is_told_nothing(tmp_path):
+    rules = {"carry": UNSCALED, "trend": {key: value for key, value in TREND.items() if key != "forecast_scalar"}}
+    open_keys = {"trading_rules": rules, "instruments": ["CORN", "WHEAT"], **dict.fromkeys(ESTIMATE_FLAGS, True)}
+    (tmp_path / "strategy.yaml").write_text(yaml.safe_dump(open_keys))
+    whole = read_backtest_config(tmp_path / "strategy.yaml").as_yaml_keys()
+    (tmp_path / "written.yaml").write_text(yaml.safe_dump(whole))
+    assert read_backtest_config(tmp_path / "written.yaml").as_yaml_keys() == whole
+
+
 def test_weights_count_by_their_proportions():
     data = market(instrument("CORN", walk(1, 120)), instrument("WHEAT", walk(2, 120)))
     with pytest.warns(ConfigWarning, match="instrument_weights add up to 3"):
@@ -193,6 +231,8 @@ def test_without_instruments_the_codes_are_checked_against_the_prices():
         ({"small_system": None}, "small_system", SmallSystem()),
         ({"small_system": {}}, "small_system", SmallSystem()),
         ({"buffer_method": "none"}, "buffer_method", "none"),
+        ({"volatility_calculation": {"backfill": False}}, "volatility", MixedVolatility()),
+        ({"forecast_weight_estimate": {"bootstrap_length": 50}}, "estimates", frozenset()),
     ],
     ids=str,
 )
@@ -313,6 +353,56 @@ def test_a_readers_own_rule_is_a_function_in_a_file(tmp_path):
     price = result.series_of("price", "CORN")
     expected = -price.diff(5).replace(0.0, np.nan)
     pd.testing.assert_series_equal(result.series_of("raw_reversal", "CORN"), expected, check_names=False)
+
+
+DATACLASS_RULE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ideas.common import DAYS
+from {package}.common import DAYS as again
+
+
+@dataclass
+class Settings:
+    days: int = DAYS
+
+
+def reversal(price):
+    return price * 0 + Settings().days
+"""
+
+
+@pytest.mark.parametrize("package", ["ideas", ""], ids=["absolute", "relative"])
+def test_own_rules_are_ordinary_modules_that_import_what_is_beside_them(tmp_path, package):
+    corn = market(instrument("CORN", walk(1, 40)))
+    said = []
+    before = set(sys.modules)
+    for folder, days in (("one", 3), ("two", 5), ("two", 7)):
+        ideas = tmp_path / folder / "ideas"
+        ideas.mkdir(parents=True, exist_ok=True)
+        (ideas / "mine.py").write_text(DATACLASS_RULE.format(package=package))
+        (ideas / "common.py").write_text(f"DAYS = {days}\n")
+        result = run_backtest(with_own_rule("ideas.mine.reversal"), corn, rules_folder=tmp_path / folder)
+        said.append(result.series_of("raw_reversal", "CORN").iloc[-1])
+    assert said == [3.0, 5.0, 7.0]
+    assert not {name for name in set(sys.modules) - before if name.startswith("ideas")}
+    assert str(tmp_path / "two") not in sys.path
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nowhere_at_all", "ModuleNotFoundError: No module named 'nowhere_at_all'"),
+        ("def reversal(price:", r"SyntaxError: .*line 1"),
+    ],
+)
+def test_own_rules_that_cannot_be_imported_are_named_with_their_file(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ConfigError, match=rf"trading rule reversal: .*mine.py cannot be imported: {message}"):
+        run_backtest(with_own_rule("mine.reversal"), market(instrument("CORN", walk(1, 40))), rules_folder=tmp_path)
+    assert "mine" not in sys.modules
 
 
 NO_RULE = [

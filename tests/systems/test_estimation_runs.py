@@ -13,6 +13,7 @@ from pysys.systems.backtest import run_backtest
 from pysys.systems.backtest_config import ESTIMATE_FLAGS
 from pysys.systems.backtest_files import write_result
 from pysys.systems.backtest_yaml import read_backtest_config
+from pysys.systems.config_checks import ConfigWarning
 from pysys.systems.estimation.tables import ESTIMATE_TABLES, estimate_table
 from tests.systems.markets import FACTS, RULES, configuration, first_rows, instrument, market, walk
 
@@ -286,7 +287,8 @@ def test_what_was_estimated_is_found_by_name():
 def test_a_run_that_estimates_can_be_run_again_from_its_files(tmp_path):
     result = estimated()
     write_result(result, tmp_path)
-    again = read_backtest_config(tmp_path / "config.yaml")
+    with pytest.warns(ConfigWarning, match="forecast_scalars, .*estimated ones count"):
+        again = read_backtest_config(tmp_path / "config.yaml")
     assert again == result.config
     same(
         run_backtest(again, market(*three_instruments())).values("notional_position"),

@@ -1,5 +1,7 @@
 """From a backtest that estimates to the fixed configuration that trades."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
@@ -10,7 +12,7 @@ from pysys.systems.backtest_config import ESTIMATE_FLAGS
 from pysys.systems.backtest_yaml import parse_backtest_config, read_backtest_config
 from pysys.systems.compare import compare_results
 from pysys.systems.promote import ended_instruments, promoted_config, promoted_tables, write_promoted
-from tests.systems.markets import configuration, instrument, market, walk
+from tests.systems.markets import FACTS, configuration, instrument, market, walk
 
 CODES = ["CORN", "GOLD"]
 DATA = market(instrument("CORN", walk(1, 1100)), instrument("GOLD", walk(2, 1000), start="2020-05-25"))
@@ -57,6 +59,17 @@ def test_scalars_of_each_instrument_are_promoted_by_instrument():
     result = run_backtest(configuration(CODES, **{**ALL, **SHORT, **own}), DATA)
     scalars = promoted_config(result)["forecast_scalars"]["carry10"]
     assert scalars == {code: result.series_of("scalar_carry10", code).iloc[-1] for code in CODES}
+
+
+def test_a_rule_that_says_nothing_about_an_instrument_alone_in_its_class_does_not_stop_promotion():
+    own = {"forecast_scalar_estimate": {"pool_instruments": False, "min_periods": 100}}
+    lonely = instrument("LONE", walk(3, 1100), facts=replace(FACTS, asset_class="Metals"))
+    data = market(*DATA.instruments.values(), lonely)
+    scalars = promoted_config(run_backtest(configuration([*CODES, "LONE"], **{**ALL, **SHORT, **own}), data))[
+        "forecast_scalars"
+    ]
+    assert scalars["relmomentum10"]["LONE"] == 1.0
+    assert scalars["relmomentum10"]["CORN"] != 1.0 != scalars["carry10"]["LONE"]
 
 
 def test_parameters_that_were_fixed_are_promoted_as_they_were():

@@ -77,6 +77,8 @@ SAME_IN_A_FILE = [
     ({"exclude_instrument_lists.bad_markets": ["CORN"]}, {"exclude_instrument_lists": {"bad_markets": ["CORN"]}}),
     ({"use_SR_costs": True, "start_date": "2020-03-01"}, {"use_SR_costs": True, "start_date": "2020-03-01"}),
     ({"buffer_size": None}, {}),
+    ({"rule_variations": None}, {}),
+    ({"instruments": None}, {}),
 ]
 
 

@@ -145,7 +145,8 @@ class WeightSettings:
     def read(cls, keys: YamlKeys, where: str, *, of_rules: bool) -> WeightSettings:
         """of_rules: weights of rules, not of instruments; their defaults differ."""
         keys.choice_of_function("func", "genericOptimiser", ("genericOptimiser",))
-        keys.number("monte_runs", 100, least=1.0)  # of a method that is not here; other files carry it along
+        keys.number("monte_runs", 100, least=1.0)  # of a method that is not here; other files carry them along
+        keys.number("bootstrap_length", 50, least=1.0)
         correlation = keys.table("correlation_estimate")
         correlation.choice_of_function("func", "correlationEstimator", ("correlationEstimator",))
         shrinkage = keys.number("shrinkage_mean", 0.9 if of_rules else 1.0, least=0.0)
