@@ -40,14 +40,14 @@ class Part:
     sequence: int  # REDUCES or OPENS
 
 
-def choose_contracts(standing: Standing, trade: int) -> tuple[Part, ...]:
-    """The parts of `trade`; none while the roll state lets nothing through. Parts sum to the trade.
+def choose_contracts(standing: Standing, trade: int, *, panic: bool = False) -> tuple[Part, ...]:
+    """The parts of `trade`, which sum to it; none while the roll state lets nothing through, unless it is a panic.
 
     What is held on the other side is reduced first, the nearest contract first, and never through zero; what is left
     opens in the priced contract, or while rolling in the forward one, once the reduction is done. A trade that brings
     the sum to zero closes every contract, so no spread between months is left behind.
     """
-    if roll_state_split(standing.state, standing.priced_position, trade) == (0, 0):
+    if not panic and roll_state_split(standing.state, standing.priced_position, trade) == (0, 0):
         return ()
     if trade == -standing.total and trade != 0:
         return close_all(standing)

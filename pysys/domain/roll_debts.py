@@ -16,11 +16,12 @@ LEAVES, ENTERS, OWED = 0, 1, 2  # sequence of a roll's contract orders: its own,
 Key = TypeVar("Key")
 
 
-def still_owed(wanted: Mapping[Key, int], filled: Mapping[Key, int]) -> dict[Key, int]:
+def still_owed(wanted: Mapping[Key, int], filled: Mapping[Key, int], *, trade_back: bool = False) -> dict[Key, int]:
     """What makes the fills of something with several legs even, at the next whole unit of it; nothing when they are.
 
     wanted, filled: contracts by leg, signed. A unit is `wanted` in lowest terms; the leg that is furthest decides how
-    many. Nothing is owed of what has not begun.
+    many. Nothing is owed of what has not begun. trade_back: a leg filled beyond what was wanted, which the others have
+    not followed, is traded back; else they follow it.
 
     >>> still_owed({"APR": -4, "JUN": 4}, {"APR": -3, "JUN": 1})
     {'JUN': 2}
@@ -28,12 +29,16 @@ def still_owed(wanted: Mapping[Key, int], filled: Mapping[Key, int]) -> dict[Key
     ({'APR': -1}, {})
     >>> still_owed({"APR": -1, "JUN": 2, "AUG": -1}, {"APR": -1, "JUN": 1})
     {'JUN': 1, 'AUG': -1}
+    >>> still_owed({"APR": -1, "JUN": 1}, {"APR": -1, "JUN": 2}, trade_back=True)
+    {'JUN': -1}
     """
     legs = {leg: quantity for leg, quantity in wanted.items() if quantity}
     divisor = math.gcd(*legs.values())
     unit = {leg: quantity // divisor for leg, quantity in legs.items()} if divisor else {}
     begun = max((-(-filled.get(leg, 0) // ratio) for leg, ratio in unit.items()), default=0)
     units = max(0, begun)
+    if trade_back and units > divisor:
+        units = max(divisor, min(filled.get(leg, 0) // ratio for leg, ratio in unit.items()))
     owed = {leg: units * unit.get(leg, 0) - filled.get(leg, 0) for leg in dict.fromkeys([*wanted, *filled])}
     return {leg: quantity for leg, quantity in owed.items() if quantity}
 
@@ -44,7 +49,10 @@ def uneven(order: ContractOrder) -> dict[Contract, int]:
 
 
 def roll_debt(children: Iterable[ContractOrder]) -> dict[Contract, int]:
-    """What a roll still owes, given every contract order it has had, ended ones too; nothing between whole units."""
+    """What a roll still owes, given every contract order it has had, ended ones too; nothing between whole units.
+
+    More than was to be rolled is not held, so what one leg has traded beyond that is traded back.
+    """
     wanted: dict[Contract, int] = {}
     filled: dict[Contract, int] = {}
     for child in children:
@@ -52,7 +60,7 @@ def roll_debt(children: Iterable[ContractOrder]) -> dict[Contract, int]:
             filled[leg.contract] = filled.get(leg.contract, 0) + leg.fill
             if child.sequence < OWED:
                 wanted[leg.contract] = wanted.get(leg.contract, 0) + leg.trade
-    return still_owed(wanted, filled)
+    return still_owed(wanted, filled, trade_back=True)
 
 
 def told(owed: Mapping[Contract, int]) -> str:

@@ -16,6 +16,7 @@ from pysys.execution.algos import algo_named
 from pysys.execution.not_sent import Declined, NotSent
 from pysys.execution.restraining import applying
 from pysys.execution.roll_debts import roll_allowance
+from pysys.execution.rolling import CLOSING
 from pysys.execution.sizing import Allowance
 from pysys.execution.spread_book import legs_by_market
 from pysys.store.unit import UnitOfWork
@@ -29,7 +30,9 @@ def allowance(unit: UnitOfWork, config: Config, order: ContractOrder, now: datet
     """What is left to a new broker order of this contract order.
 
     A panic order is held to nothing. What a person ordered against an override or a position limit, knowing it, is
-    held to trade limits alone. A roll moves no strategy's position, so only "no trading" and trade limits hold it.
+    held to trade limits, to overrides set after it, and to position limits with what is waived of them. A roll moves no
+    strategy's position, so only "no trading" and trade limits hold it; so do they what closes a market, for every
+    holder on the books of one, as long as it reduces every contract.
     """
     if algo_named(order.algo_to_use).unrestricted:
         return Allowance(now, exempt=UNRESTRICTED)
@@ -42,10 +45,13 @@ def allowance(unit: UnitOfWork, config: Config, order: ContractOrder, now: datet
     apart = order.inter_spread_order
     siblings = unit.orders.children([family.id])[family.id] if apart else [order]
     refused = _too_much_traded(unit, family, siblings, every_limit, now) if apart and every_limit else None
+    exempt, caps = "", unit.restrictions.position_limits()
     if family.guard_overridden:
         exempt = f"exempt from overrides and position limits, {family.guard_overridden}"
-        return Allowance(now, limits, refused=refused, exempt=exempt)
-    found = applying(unit.restrictions.overrides(), order.strategy, codes)
+        waived = unit.restrictions.waived_limits()
+        caps = {scope: limit + waived.get(scope, 0) for scope, limit in caps.items()}
+    since = family.generated_at if family.guard_overridden else None
+    found = applying(unit.restrictions.overrides(set_after=since), order.strategy, codes)
     override = combine(found.values())
     if override.kind == "no_trading":
         refused = Declined(NotSent.OVERRIDE, _scopes(found))
@@ -53,17 +59,19 @@ def allowance(unit: UnitOfWork, config: Config, order: ContractOrder, now: datet
         return Allowance(now, limits, refused=refused)
     if order.roll_order:
         return roll_allowance(unit, order, now, limits)
-    caps = unit.restrictions.position_limits()
     if not override.only_reduces and not caps:
-        return Allowance(now, limits)
+        return Allowance(now, limits, exempt=exempt)
     positions = _Positions(unit, config, family, siblings)
     if override.only_reduces and not positions.reduces(order):
         refused = Declined(NotSent.OVERRIDE, f"{_scopes(found)}; this does not reduce what is held")
+    if family.note == CLOSING and positions.closes_by_contract(order) and positions.reduces(order):
+        return Allowance(now, limits)
     refused = refused or positions.beyond(caps)
     if positions.go_together:
-        return Allowance(now, limits, refused=refused)
+        return Allowance(now, limits, refused=refused, exempt=exempt)
     shrinking = override.only_reduces and not positions.closes_by_contract(order)
-    return Allowance(now, limits, positions.limited(caps), refused, positions.own if shrinking else None)
+    may_shrink = positions.own if shrinking else None
+    return Allowance(now, limits, positions.limited(caps), refused, may_shrink, exempt)
 
 
 def _scopes(found: Mapping[tuple[str, str], Override]) -> str:

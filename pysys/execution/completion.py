@@ -4,9 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from pysys.domain.contracts import Contract
+from pysys.domain.limits import not_beyond
 from pysys.domain.order_states import OrderEvent, apply_to_order
-from pysys.domain.orders import ContractOrder, InstrumentOrderType, OrderStatus
+from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderStatus
 from pysys.domain.roll_debts import OWED, roll_debt, told
+from pysys.execution.restraining import keeps_limit
 from pysys.store.unit import UnitOfWork
 
 DONE = OrderStatus.DONE
@@ -53,7 +55,7 @@ def end_what_hung_on(unit: UnitOfWork, order_id: int, status: OrderStatus, now: 
 
     What was to come after it in its family does not trade either, or a position would be opened beside the one that was
     to be closed. When nothing of the family is left to trade, the instrument order ends: it is not on its way any more,
-    and the strategy may ask anew. A roll that owes contracts stays.
+    and the strategy may ask anew. A roll that owes contracts stays. Nor is there anything left to offset of what ended.
     """
     ended = unit.orders.contract_order(order_id)
     family = unit.orders.instrument_order(ended.parent_id)
@@ -63,6 +65,8 @@ def end_what_hung_on(unit: UnitOfWork, order_id: int, status: OrderStatus, now: 
     after = [child for child in still_open if child.sequence > ended.sequence and child.id not in open_parents]
     for child in after:
         unit.orders.end_contract_order(child.id, DONE if child.is_filled else status, now, note)
+    of_instrument = [child for child in (ended, *after) if child.instrument == family.instrument]
+    call_off_offsets(unit, family, sum(leg.remaining for child in of_instrument for leg in child.legs), now)
     left = [child for child in still_open if child not in after]
     if any(not child.is_filled or child.id in open_parents for child in left):
         return
@@ -71,8 +75,39 @@ def end_what_hung_on(unit: UnitOfWork, order_id: int, status: OrderStatus, now: 
     owed = roll_debt(children) if family.order_type is InstrumentOrderType.ZERO_ROLL else {}
     if owed:
         unit.orders.set_waiting(family.id, f"{told(owed)} is owed")
-    else:
-        unit.orders.end_instrument_order(family.id, status, now, note)
+        return
+    unit.orders.end_instrument_order(family.id, status, now, note)
+    if not any(child.instrument == family.instrument for child in children):
+        call_off_offsets(unit, family, family.unfilled, now)
+
+
+def call_off_offsets(unit: UnitOfWork, family: InstrumentOrder, never: int, now: datetime) -> None:
+    """Make smaller what was to trade against a part of a family that does not come: it counted as good as held.
+
+    never: contracts of the family that are not filled any more, signed. Corrected are orders of its strategy that were
+    made after it, trade the other way and are not worked yet; what a person ordered stays. Orders that were to keep a
+    limit end, whoever holds the position: the pass that keeps limits asks anew.
+    """
+    if family.roll_order or never == 0:
+        return
+    why, left = f"order {family.id} ended with {never:+d} unfilled", never
+    for order in reversed(unit.orders.without_children(locked_too=True)):
+        offsets = order.id > family.id and order.instrument == family.instrument and order.unfilled * never < 0
+        if not offsets or order.manual_trade or order.roll_order:
+            continue
+        if keeps_limit(order):
+            unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, f"{order.note}; {why}")
+            continue
+        if order.strategy != family.strategy:
+            continue
+        less = not_beyond(order.unfilled, left if order.condition is None else never, 0)
+        if order.condition is None:
+            left -= less
+        if order.unfilled + less == 0:
+            unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, f"nothing to offset: {why}")
+        elif less:
+            note = f"{why}: {order.unfilled:+d} became {order.unfilled + less:+d}"
+            unit.orders.change_trade(order.id, order.trade + less, note)
 
 
 def _made_good(children: Sequence[ContractOrder], working: Collection[int], owed: Mapping[Contract, int]) -> bool:

@@ -124,6 +124,8 @@ def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime, *, by_han
         foreign = "" if order is None or by_hand else _not_of(unit, order, heard)
         order = None if foreign else order
         touched: int | None = None  # the last fill that was new
+        parent: ContractOrder | None = None
+        known = len(landed.new)
         for fill in _facts(unit, heard):
             fill_id = unit.positions.append_fill_once(
                 fill,
@@ -135,11 +137,13 @@ def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime, *, by_han
                 continue
             touched = fill_id
             landed.new.append(fill)
-            _move(unit, order, fill, fill_id)
+            parent = _move(unit, order, fill, fill_id)
         alerts = [_unknown_order(heard, foreign)] if order is None else []
         if order is not None:
             orders[order.id] = after = _update_broker_order(unit, order, heard.ids)
             alerts = [] if by_hand else _overfills(after, heard)
+            if parent is not None and not by_hand and not alerts:
+                alerts = _overfills_together(parent, heard, sum(fill.quantity for fill in landed.new[known:]))
         if touched is not None and alerts:
             landed.alerts += alerts
             unit.positions.put_alert(touched, "\n".join(alerts))
@@ -198,25 +202,28 @@ def _taken_back(original: Fill, correction: Fill) -> Fill:
     )
 
 
-def _move(unit: UnitOfWork, order: BrokerOrder | None, fill: Fill, fill_id: int) -> None:
-    """Move the positions of a new fill, and fill the contract and the instrument order above it."""
+def _move(unit: UnitOfWork, order: BrokerOrder | None, fill: Fill, fill_id: int) -> ContractOrder | None:
+    """Move the positions of a new fill, and fill the contract and the instrument order above it; the former after it.
+
+    None for a fill of no order of ours.
+    """
     reason = UNMATCHED if order is None else "bust" if fill.reverses is not None else "fill"
     unit.positions.move_contract(fill.contract, fill.quantity, at=fill.filled_at, fill_id=fill_id, reason=reason)
     if order is None:
-        return
+        return None
     before = unit.orders.contract_order(order.parent_id)
     after = _fill_contract_order(unit, before, fill)
     if after.legs == before.legs:
-        return
+        return after
     family = unit.orders.instrument_order(before.parent_id)
     if before.roll_order:
         _settle_roll(unit, family, fill.filled_at)
-        return
+        return after
     siblings = [] if before.instrument == family.instrument else unit.orders.children([family.id])[family.id]
     others = [child for child in siblings if child.id != before.id]
     units = family_units(family, [*others, after]) - family_units(family, [*others, before])
     if units == 0:
-        return
+        return after
     single = after.instrument == family.instrument or (len(after.legs) == 1 and not others)
     price = fill.price if single else _price_of_step(unit, family, [*others, after], units)
     average = _average_of(unit, family, units, price)
@@ -226,6 +233,7 @@ def _move(unit: UnitOfWork, order: BrokerOrder | None, fill: Fill, fill_id: int)
     unit.positions.move_strategy(
         family.strategy, family.instrument, units, at=fill.filled_at, price=price, fill_id=fill_id, reason=reason
     )
+    return after
 
 
 def _average_of(unit: UnitOfWork, family: InstrumentOrder, units: int, price: float | None) -> float | None:
@@ -387,3 +395,19 @@ def _overfills(order: BrokerOrder, fill: Fill) -> list[str]:
         for leg in order.legs
         if leg.contract == fill.contract and leg.is_overfilled
     ]
+
+
+def _overfills_together(order: ContractOrder, fill: Fill, moved: int) -> list[str]:
+    """The same of a contract order, whose broker orders may each have filled no more than their own.
+
+    moved: what was booked now, in contracts; a fill that brings an order back toward what was ordered is no news.
+    """
+    found = []
+    for leg in (each for each in order.legs if each.contract == fill.contract and each.is_overfilled):
+        before = replace(leg, fill=leg.fill - moved)
+        if not before.is_overfilled or abs(before.fill - leg.trade) < abs(leg.fill - leg.trade):
+            found.append(
+                f"contract order {order.id} is filled {leg.fill:+d} of {leg.trade:+d} in {leg.contract}, by all its "
+                "broker orders together: more than was ordered"
+            )
+    return found

@@ -1,7 +1,8 @@
 """Instrument orders: what each strategy must trade to get from what it holds to what it wants."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,8 +17,11 @@ from pysys.execution.generators import generator_for
 from pysys.execution.restraining import LIMIT_NOTE, Key, reducing_order, take_snapshot
 from pysys.execution.staleness import Closes, InputTimes, closed_sessions, stale_because
 from pysys.execution.targets import configured_strategies
+from pysys.store.stacks import Level
 from pysys.store.targets import BacktestRun
 from pysys.store.unit import UnitOfWork
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class OrdersResult:
 
     decisions: tuple[Decision, ...]
     missing: tuple[str, ...]  # strategies without a backtest
+    failed: Mapping[str, str] = field(default_factory=dict)  # strategies nothing was decided for, and why
 
     def table(self) -> pd.DataFrame:
         return pd.DataFrame(
@@ -55,10 +60,14 @@ class OrdersResult:
             "contracts": sum(abs(decision.trade) for decision in self.decisions),
             "held_back": [f"{d.strategy}/{d.instrument}: {d.note}" for d in self.decisions if d.note],
             "without_backtest": list(self.missing),
+            "failed": dict(self.failed),
         }
 
     def raise_if_incomplete(self) -> None:
-        """Raises NeedsOperator when a strategy has no backtest to trade on."""
+        """Raises NeedsOperator naming the strategies that failed, or have no backtest to trade on."""
+        if self.failed:
+            why = "; ".join(f"{strategy}: {error}" for strategy, error in self.failed.items())
+            raise NeedsOperator(f"No new orders, and those there were stay, for {why}")
         if self.missing:
             raise NeedsOperator(
                 f"No backtest of {', '.join(self.missing)} yet, so no orders for it. Run `pysys run run_systems` first."
@@ -69,7 +78,9 @@ def generate_orders(desk: Desk, strategies: Sequence[str] | None = None) -> Orde
     """Put the orders of every strategy on the instrument stack; what is there already counts as traded.
 
     Positions, unfilled orders, targets, overrides and limits are read, and the orders written, in one transaction.
-    After the strategies have had their say, positions beyond a limit are brought back, whoever holds them.
+    After the strategies have had their say, positions beyond a limit are brought back, whoever holds them. One
+    strategy's failure does not stop the others, and its orders stay as they are; but for ConfigError, which stops the
+    run with nothing ordered.
     """
     methods = configured_strategies(desk, "run_strategy_order_generator", strategies)
     generators = {strategy: generator_for(strategy, method) for strategy, method in methods.items()}
@@ -78,31 +89,50 @@ def generate_orders(desk: Desk, strategies: Sequence[str] | None = None) -> Orde
         latest = {strategy: unit.targets.latest_backtest(strategy) for strategy in methods}
         instruments = sorted({code for run in latest.values() if run is not None for code in run.universe})
     closes = closed_sessions(desk, instruments, now)
-    with desk.store.write() as unit:
-        for strategy in methods:
-            _withdraw_waiting(unit, strategy, now)
-        round_ = _Round(unit, desk.config, now)
-        for strategy, run in latest.items():
-            if run is not None:
-                round_.decide(run, generators[strategy], closes)
-        round_.keep_limits()
-        unit.commit()
-    return OrdersResult(tuple(round_.decisions), tuple(name for name, run in latest.items() if run is None))
+    failed: dict[str, str] = {}
+    while True:  # what a failed strategy had begun is undone by beginning anew without it
+        able = {strategy: generator for strategy, generator in generators.items() if strategy not in failed}
+        with desk.store.write() as unit:
+            held = _withdraw_waiting(unit, able, now)
+            round_ = _Round(unit, desk.config, now, held)
+            try:
+                for strategy, generator in able.items():
+                    if (run := latest[strategy]) is not None:
+                        round_.decide(run, generator, closes)
+            except ConfigError:
+                raise
+            except Exception as error:
+                log.error("deciding the orders of %s failed", strategy, exc_info=error)
+                failed[strategy] = f"{type(error).__name__}: {error}"
+                continue
+            round_.keep_limits()
+            unit.commit()
+        break
+    missing = tuple(name for name, run in latest.items() if run is None)
+    return OrdersResult(tuple(round_.decisions), missing, failed)
 
 
-def _withdraw_waiting(unit: UnitOfWork, strategy: str, now: datetime) -> None:
-    """End a strategy's orders that wait for a price, and limits not yet worked: this run says anew what it wants."""
-    for order in unit.orders.without_children():
+def _withdraw_waiting(unit: UnitOfWork, strategies: Collection[str], now: datetime) -> set[Key]:
+    """End orders of strategies that wait for a price, and limits not yet worked: this run says anew what they want.
+
+    What of them a person had locked is returned: a new order is held in its place.
+    """
+    held = set()
+    for order in unit.orders.without_children(locked_too=True):
         on_terms = order.condition is not None or order.order_type is InstrumentOrderType.LIMIT
-        if order.strategy == strategy and on_terms and not order.manual_trade:
+        if order.strategy in strategies and on_terms and not order.manual_trade:
             unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, "replaced by a new run")
+            if unit.stacks.is_locked(Level.INSTRUMENT, order.id):
+                held.add((order.strategy, order.instrument))
+    return held
 
 
 class _Round:
     """One run of the generator inside its transaction. What was ordered counts for what is decided next."""
 
-    def __init__(self, unit: UnitOfWork, config: Config, now: datetime) -> None:
-        self.unit, self.now = unit, now
+    def __init__(self, unit: UnitOfWork, config: Config, now: datetime, held: Collection[Key]) -> None:
+        """held: what a person has locked orders of; new ones are locked too."""
+        self.unit, self.now, self.held = unit, now, held
         self.snapshot, self.input_times = take_snapshot(unit, config), InputTimes(unit, config)
         self.effective = self.snapshot.effective()
         self.decisions: list[Decision] = []
@@ -135,7 +165,9 @@ class _Round:
         self.decisions.append(replace(self._decision(key, target, trade, note), terms=wish.terms))
         if trade == 0:
             return
-        self.unit.orders.place_instrument_order(_order_for(target, wish, trade, note, self.now))
+        order_id = self.unit.orders.place_instrument_order(_order_for(target, wish, trade, note, self.now))
+        if key in self.held:
+            self.unit.stacks.set_locked(Level.INSTRUMENT, order_id, True)
         if wish.condition is None:
             self.effective[key] = position + trade
 

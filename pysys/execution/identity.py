@@ -1,5 +1,6 @@
 """Whether the broker is the one that was meant: account, paper or live, and the contracts of each instrument."""
 
+import logging
 import math
 
 from pysys.broker.port import Broker, ContractDetails, UnknownContract
@@ -10,9 +11,12 @@ from pysys.domain.errors import ConfigError
 from pysys.domain.instruments import Instrument
 from pysys.store.restrictions import IDENTITY
 from pysys.store.runs import Environment
+from pysys.store.unit import UnitOfWork
 
 PAPER = "paper"
 REHEARSALS = ("demo", "replay")
+
+log = logging.getLogger(__name__)
 
 
 class WrongAccount(ConfigError):
@@ -97,8 +101,44 @@ def check_contract(desk: Desk, contract: Contract) -> bool:
 
 
 def check_locked_again(desk: Desk) -> None:
-    """Compare every contract an instrument is locked for once more: it may have been put right since."""
+    """Compare every contract an instrument is locked for once more: it may have been put right since.
+
+    Those nobody needs any more are not asked for, see `unlock_unneeded`.
+    """
+    unlock_unneeded(desk)
     with desk.store.read() as unit:
-        locks = [lock for lock in unit.restrictions.locks() if lock.owner == IDENTITY]
-    for lock in locks:
-        check_contract(desk, Contract(lock.instrument, lock.why.partition(":")[0]))
+        locks = _identity_locks(unit)
+    for contract in locks:
+        check_contract(desk, contract)
+
+
+def unlock_unneeded(desk: Desk) -> None:
+    """Lift the locks of instruments for contracts that are neither current, held nor ordered any more.
+
+    A contract is compared again before it is traded, so nothing is sent for one that is still wrong.
+    """
+    with desk.store.read() as unit:
+        if not _identity_locks(unit):
+            return
+    with desk.store.write() as unit:
+        ordered = {leg.contract for order in unit.orders.active_contract_orders() for leg in order.legs}
+        ordered |= {leg.contract for order in unit.orders.active_broker_orders() for leg in order.legs}
+        for contract in _identity_locks(unit):
+            if contract not in ordered | contracts_in_use(unit, contract.instrument):
+                unit.restrictions.unlock(contract.instrument, IDENTITY)
+                log.warning("%s: nothing needs %s any more, its lock is lifted", contract.instrument, contract.date)
+        unit.commit()
+
+
+def contracts_in_use(unit: UnitOfWork, code: str) -> set[Contract]:
+    """The priced, carry and forward contracts of an instrument, and those that are held."""
+    row = unit.prices.last_multiple(code)
+    numbers = [column[-1] for column in (row.price_contract, row.carry_contract, row.forward_contract) if len(column)]
+    held = {contract for contract in unit.positions.contract_positions() if contract.instrument == code}
+    return {Contract(code, f"{int(number):08d}") for number in numbers} | held
+
+
+def _identity_locks(unit: UnitOfWork) -> list[Contract]:
+    """Contracts that instruments are locked for."""
+    locks = [lock for lock in unit.restrictions.locks() if lock.owner == IDENTITY]
+    return [Contract(lock.instrument, lock.why.partition(":")[0]) for lock in locks]

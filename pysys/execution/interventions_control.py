@@ -9,8 +9,9 @@ from pysys.store.restrictions import IDENTITY, PERSON, RECONCILIATION
 from pysys.store.unit import UnitOfWork
 
 SCOPE = (
-    "Nothing new is sent for any strategy, instrument or currency, and no limit price is moved. Positions stay as they "
-    "are. Broker orders already working work on until they fill, are cancelled or their session ends"
+    "Nothing new is sent for any strategy, instrument or currency, nothing is netted, and no limit price is moved. "
+    "Positions stay as they are. Broker orders already working work on until they fill, are cancelled or their session "
+    "ends"
 )
 RELEASE = "It stays engaged over restarts until a person releases it: `pysys kill-switch off --why REASON`."
 

@@ -3,10 +3,12 @@
 from datetime import datetime
 
 from pysys.domain.orders import OrderStatus
+from pysys.domain.roll_debts import told
 from pysys.execution.broker_orders import workable
 from pysys.execution.claims import claimant
-from pysys.execution.completion import end_what_hung_on
+from pysys.execution.completion import call_off_offsets, end_what_hung_on
 from pysys.execution.requests import Request, refuse
+from pysys.execution.roll_views import owing_families, roll_view, working_families
 from pysys.execution.stack_methods import StackHandler
 from pysys.execution.working import request_cancel
 from pysys.store.stacks import Level
@@ -40,8 +42,8 @@ def create_orders(handler: StackHandler, request: Request, contract_order: int =
 
 def net_instrument_orders(unit: UnitOfWork, request: Request) -> str:
     """Cross what different orders of one instrument want to trade against each other."""
+    refuse(unit.restrictions.kill_switch_engaged(), "The kill switch is engaged: positions stay as they are.")
     from pysys.execution.netting import net_orders
-    from pysys.execution.roll_views import roll_view, working_families
     from pysys.execution.spread_book import spread_named
 
     waiting = [order for order in unit.orders.without_children() if not order.roll_order and order.condition is None]
@@ -181,7 +183,10 @@ def _reason_to_keep(unit: UnitOfWork, level: Level, order_id: int) -> str | None
     ]
     if children:
         return f"Instrument order {order_id} has contract order {children[0].id} on the stack: delete that first"
-    return None
+    family = next((each for each in owing_families(unit) if each.parent.id == order_id), None)
+    if family is None:
+        return None
+    return f"Roll {order_id} owes {told(family.remaining)}: its end leaves what strategies own without contracts"
 
 
 def _reason_to_keep_contract_order(unit: UnitOfWork, order_id: int, working: dict[int, str]) -> str | None:
@@ -196,12 +201,23 @@ def _reason_to_keep_contract_order(unit: UnitOfWork, order_id: int, working: dic
 def _remove(unit: UnitOfWork, level: Level, order_id: int, note: str, at: datetime) -> None:
     """Take an order off its stack, and what hangs on it: nothing is left on a stack that cannot trade any more."""
     if level is Level.INSTRUMENT:
-        for child in unit.orders.children([order_id]).get(order_id, []):
-            if unit.stacks.active(Level.CONTRACT, child.id):
-                unit.stacks.remove(Level.CONTRACT, child.id, note, at)
+        _remove_family(unit, order_id, note, at)
+        return
     unit.stacks.remove(level, order_id, note, at)
     if level is Level.CONTRACT:
         end_what_hung_on(unit, order_id, OrderStatus.CANCELLED, at, note)
+
+
+def _remove_family(unit: UnitOfWork, order_id: int, note: str, at: datetime) -> None:
+    family = unit.orders.instrument_order(order_id)
+    key = (family.strategy, family.instrument)
+    before = unit.orders.unfilled_by_strategy_instrument().get(key, 0)
+    for child in unit.orders.children([order_id]).get(order_id, []):
+        if unit.stacks.active(Level.CONTRACT, child.id):
+            unit.stacks.remove(Level.CONTRACT, child.id, note, at)
+    unit.stacks.remove(Level.INSTRUMENT, order_id, note, at)
+    after = unit.orders.unfilled_by_strategy_instrument().get(key, 0)
+    call_off_offsets(unit, family, before - after, at)
 
 
 def _require(unit: UnitOfWork, level: Level, order_id: int) -> None:

@@ -1,8 +1,11 @@
 """Trades a person enters: orders to be executed, and trades that happened elsewhere and must be in the books."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from difflib import get_close_matches
 
+from pysys.config import Config
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import (
     ROLL_PSEUDO_STRATEGY,
@@ -16,11 +19,14 @@ from pysys.domain.orders import (
     OrderStatus,
 )
 from pysys.domain.overrides import left_of
+from pysys.domain.spreads import whole_units
 from pysys.execution.algo_choice import algo_for
 from pysys.execution.fills import land_fills
+from pysys.execution.identity import contracts_in_use
 from pysys.execution.position_sums import less_contracts
 from pysys.execution.requests import Refused, Request, refuse
 from pysys.execution.restraining import take_snapshot
+from pysys.execution.spread_book import spread_named
 from pysys.execution.stack_methods import StackHandler
 from pysys.store.stacks import Level
 from pysys.store.unit import UnitOfWork
@@ -48,12 +54,10 @@ def manual_order(
 
     Without legs the contract is chosen as for any order. With one leg it is traded in that contract; with two or three
     they are one order, and the strategy's position moves by what they add up to, which `trade` must be when given: by 0
-    for a calendar spread of as many bought as sold.
+    for a calendar spread of as many bought as sold. An instrument that is a spread is ordered in units, without legs.
     """
     unit.markets.instrument(instrument)
-    refuse(
-        not strategy or strategy == ROLL_PSEUDO_STRATEGY, "A manual order needs the strategy whose position it moves."
-    )
+    _require_strategy(strategy, "A manual order")
     refuse(
         order_type in (InstrumentOrderType.ZERO_ROLL, InstrumentOrderType.BALANCE, InstrumentOrderType.LIMIT),
         f"A manual order is not of type {order_type.value}.",
@@ -63,6 +67,12 @@ def manual_order(
     refuse(not chosen and trade == 0, "A manual order trades something: give trade, or legs.")
     refuse(any(quantity == 0 for quantity in chosen.values()), "Every leg trades something.")
     refuse(bool(chosen) and trade not in (0, total), f"The legs add up to {total:+d}, not to the trade of {trade:+d}.")
+    refuse(
+        bool(chosen) and spread_named(request.config, instrument) is not None,
+        f"{instrument} is a spread, whose legs follow from the priced contract: give trade, in units, or order "
+        "the legs in their own market.",
+    )
+    _require_known_contracts(unit, request, instrument, list(chosen))
     beyond = _guard_manual_order(unit, request, strategy, instrument, total, is_panic=order_type is PANIC)
     order = InstrumentOrder(
         strategy,
@@ -102,6 +112,7 @@ def _guard_manual_order(
     refuse(unit.restrictions.kill_switch_engaged(), "The kill switch is engaged.")
     locked = unit.restrictions.locked_instruments()
     request.guard(instrument in locked, f"{instrument} is locked, {locked.get(instrument)}: it would wait.")
+    _require_known_strategy(unit, request.config, strategy)
     snapshot = take_snapshot(unit, request.config)
     effective, key = snapshot.effective(), (strategy, instrument)
     held, override = effective.get(key, 0), snapshot.override(key)
@@ -115,6 +126,39 @@ def _guard_manual_order(
     for (whose, code), limit, position, change in beyond:
         unit.restrictions.waive_limit(whose, code, abs(position + change) - limit)
     return forbidden or bool(beyond)
+
+
+def _require_strategy(strategy: str, what: str) -> None:
+    refuse(
+        not strategy or strategy == ROLL_PSEUDO_STRATEGY,
+        f"{what} needs the strategy whose position it moves, not {strategy!r}.",
+    )
+
+
+def _require_known_strategy(unit: UnitOfWork, config: Config, strategy: str) -> None:
+    """Raises Refused for a strategy that is neither configured nor holds anything."""
+    methods = config.process_configuration_methods
+    known = {*config.strategy_list, *(held_by for held_by, _ in unit.positions.strategy_positions())}
+    known.update(methods.get("run_systems", {}), methods.get("run_strategy_order_generator", {}))
+    refuse(
+        strategy not in known,
+        f"No strategy {strategy} is configured or holds a position; a new one is named in strategy_list. "
+        f"{_nearest(strategy, known)}",
+    )
+
+
+def _require_known_contracts(unit: UnitOfWork, request: Request, instrument: str, dates: Sequence[str]) -> None:
+    """Raises Refused for a contract that is not listed, or no more, and neither current nor held."""
+    listed = unit.markets.contracts(instrument)
+    live = {each.contract.date for each in listed if each.expiry is None or each.expiry >= request.now.date()}
+    known = live | {contract.date for contract in contracts_in_use(unit, instrument)}
+    for date in dates:
+        refuse(date not in known, f"{instrument} has no contract {date} that we know of. {_nearest(date, known)}")
+
+
+def _nearest(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name, sorted(known), n=5, cutoff=0)
+    return f"The nearest there are: {', '.join(sorted(near))}." if near else "There is none at all."
 
 
 def cash_fx_trade(handler: StackHandler, request: Request, pair: str, amount: float) -> str:
@@ -147,7 +191,12 @@ def balance_trade(
     """
     currency = unit.markets.instrument(instrument).currency
     refuse(quantity == 0, "A balance trade moves a position: its quantity is not 0.")
-    refuse(not strategy, "A balance trade needs the strategy whose position it moves.")
+    _require_strategy(strategy, "A balance trade")
+    refuse(
+        spread_named(request.config, instrument) is not None,
+        f"{instrument} is a spread, and a trade of it is of several contracts. While no engine runs, order it with "
+        "`manual_order`, make its contract orders with `spawn_children`, and book each leg with `fill_by_hand`.",
+    )
     when = request.now if filled_at is None else filled_at
     refuse(when.tzinfo is None or when > request.now, f"A balance trade has happened; {when} has not, or has no zone.")
     leg = OrderLeg(Contract(instrument, contract), quantity)
@@ -168,15 +217,22 @@ def balance_trade(
 def balance_instrument_trade(
     unit: UnitOfWork, request: Request, strategy: str, instrument: str, quantity: int, price: float | None = None
 ) -> str:
-    """Move a strategy's position alone, where strategies do not add up to contracts. Nothing is sent."""
+    """Move a strategy's position alone, where strategies do not add up to contracts. Nothing is sent.
+
+    Of a spread, to its legs: `quantity` is in units.
+    """
     unit.markets.instrument(instrument)
     refuse(quantity == 0, "A balance trade moves a position: its quantity is not 0.")
-    refuse(not strategy, "A balance trade needs the strategy whose position it moves.")
-    apart = less_contracts(unit, instrument)
-    request.guard(
-        abs(apart + quantity) > abs(apart),
-        f"Strategies less contracts is {apart:+d} in {instrument}, and would be {apart + quantity:+d}.",
-    )
+    _require_strategy(strategy, "A balance trade")
+    try:
+        apart = _strategies_apart(unit, request.config, instrument)
+    except ValueError as error:
+        request.guard(True, f"{error}.")
+    else:
+        request.guard(
+            abs(apart + quantity) > abs(apart),
+            f"Strategies less contracts is {apart:+d} in {instrument}, and would be {apart + quantity:+d}.",
+        )
     order = _balance_order(unit, request, strategy, instrument, quantity)
     unit.orders.fill_instrument_order(order.id, quantity, price, request.now)
     unit.orders.end_instrument_order(order.id, OrderStatus.DONE, request.now)
@@ -184,6 +240,19 @@ def balance_instrument_trade(
         strategy, instrument, quantity, at=request.now, price=price, fill_id=None, reason="balance instrument trade"
     )
     return f"{strategy} now holds {held:+d} {instrument}. No contract was moved and nothing was sent."
+
+
+def _strategies_apart(unit: UnitOfWork, config: Config, instrument: str) -> int:
+    """What strategies own of an instrument less what is held for it; of a spread in units.
+
+    Raises ValueError when the legs held for a spread are no whole units.
+    """
+    spread = spread_named(config, instrument)
+    if spread is None:
+        return less_contracts(unit, instrument)
+    own = sum(held for (_, code), held in unit.positions.strategy_positions().items() if code == instrument)
+    legs = {contract: n for (owner, contract), n in unit.orders.legs_held_for_others().items() if owner == instrument}
+    return own - whole_units(spread, legs, unit.markets.all_roll_parameters())
 
 
 def fill_by_hand(

@@ -7,7 +7,7 @@ from datetime import datetime
 from pysys.config import Config
 from pysys.domain.limits import not_beyond, room
 from pysys.domain.orders import ROLL_PSEUDO_STRATEGY, InstrumentOrder, InstrumentOrderType
-from pysys.domain.overrides import NO_OVERRIDE, Override, combine
+from pysys.domain.overrides import NO_OVERRIDE, Override, combine, left_of
 from pysys.domain.prices import to_moment
 from pysys.domain.restraints import LegLimit, Restraints, reductions, restrain
 from pysys.domain.roll_states import RollState
@@ -27,6 +27,7 @@ class Snapshot:
     overrides: Mapping[Key, Override]
     limits: Mapping[Key, int]
     no_open: frozenset[str]  # instruments in roll state No_Open
+    closing: frozenset[str]  # instruments in roll state Close
     waived: Mapping[Key, int]  # contracts beyond each limit that a person ordered all the same
     legs: Mapping[str, Mapping[str, int]]  # contracts of each market in one unit of a spread, by its code
 
@@ -40,9 +41,24 @@ class Snapshot:
 
         effective: positions with unfilled orders, as they are when the trade is decided.
         """
+        return self._restrained(key, wanted, effective, self.override(key), stale)
+
+    def restrain_again(self, key: Key, decided: int, effective: Mapping[Key, int], stale: str = "") -> tuple[int, str]:
+        """The same of a trade decided before, on which the factor of an override has had its say; see `left_of`."""
+        override = self.override(key)
+        left = left_of(override, effective.get(key, 0), decided)
+        trade, note = (0, "") if left == 0 else self._restrained(key, left, effective, NO_OVERRIDE, stale)
+        if left == decided:
+            return trade, note
+        overridden = f"override {override}: {decided:+d} became {left:+d}"
+        return trade, f"{overridden}; {note}" if note else overridden
+
+    def _restrained(
+        self, key: Key, wanted: int, effective: Mapping[Key, int], override: Override, stale: str
+    ) -> tuple[int, str]:
         position, instrument = effective.get(key, 0), key[1]
         restraints = Restraints(
-            override=self.override(key),
+            override=override,
             strategy_limits=self._limit(key, effective),
             instrument_limits=self._limit(("", instrument), effective),
             leg_limits=tuple(self._leg_limits(instrument, effective)),
@@ -61,9 +77,10 @@ class Snapshot:
     def reductions(self, effective: Mapping[Key, int]) -> dict[Key, int]:
         """Trades that bring positions back within their limits, given positions with unfilled orders.
 
-        What must not be traded at all stays beyond its limit: see `kept_beyond`.
+        What must not be traded at all stays beyond its limit: see `kept_beyond`. So does what is being closed, for
+        every holder on the books of one.
         """
-        frozen = {key for key in effective if self.override(key).kind == "no_trading"}
+        frozen = {key for key in effective if key[1] in self.closing or self.override(key).kind == "no_trading"}
         return self._reductions(effective, frozen)
 
     def kept_beyond(self, effective: Mapping[Key, int]) -> list[Key]:
@@ -136,17 +153,28 @@ def leg_ratios(config: Config) -> dict[str, dict[str, int]]:
 
 def take_snapshot(unit: UnitOfWork, config: Config) -> Snapshot:
     """Read inside the transaction that will write the orders."""
-    closed = {code for code, status in unit.markets.roll_statuses().items() if status.state is RollState.NO_OPEN}
-    spreads = {code for code in config.spread_instruments if market_of_instrument(config, code) in closed}
+    no_open, closing = (_in_state(unit, config, state) for state in (RollState.NO_OPEN, RollState.CLOSE))
     return Snapshot(
         positions=unit.positions.strategy_positions(),
         unfilled=unit.orders.unfilled_by_strategy_instrument(),
         overrides=unit.restrictions.overrides(),
         limits=unit.restrictions.position_limits(),
-        no_open=frozenset(closed | spreads),
+        no_open=no_open,
+        closing=closing,
         waived=unit.restrictions.waived_limits(),
         legs=leg_ratios(config),
     )
+
+
+def keeps_limit(order: InstrumentOrder) -> bool:
+    """Whether no strategy asked for an order: it brings a position back within its limit."""
+    return order.note.startswith(LIMIT_NOTE)
+
+
+def _in_state(unit: UnitOfWork, config: Config, state: RollState) -> frozenset[str]:
+    """Markets in a roll state, and the spreads that roll with them."""
+    markets = {code for code, status in unit.markets.roll_statuses().items() if status.state is state}
+    return frozenset(markets | {c for c in config.spread_instruments if market_of_instrument(config, c) in markets})
 
 
 def beyond_limits(unit: UnitOfWork, config: Config) -> list[str]:

@@ -1,13 +1,13 @@
-"""Rolls a person must know of: those held up by a limit or a lock for too long, and those cut off halfway."""
+"""Rolls a person must know of: those held up by a limit, a lock or an order for too long, and those cut off halfway."""
 
 from datetime import datetime, timedelta
 
 from pysys.config import Config
-from pysys.domain.orders import ContractOrder, InstrumentOrder
+from pysys.domain.orders import ContractOrder
 from pysys.domain.roll_debts import told
 from pysys.execution.not_sent import NEEDS_OPERATOR, NotSent
 from pysys.execution.roll_views import owing_families
-from pysys.execution.rolling import CLOSING, FORCED, forced_for, forced_markets
+from pysys.execution.rolling import AFTER, FORCED, forced_for, forced_markets, is_forced
 from pysys.execution.spread_book import market_of_instrument
 from pysys.store.unit import UnitOfWork
 
@@ -20,10 +20,11 @@ _WHAT_TO_DO = {
     NotSent.LOCKED: "look why it is locked, and unlock it",
     NotSent.KILL_SWITCH: "release the kill switch",
 }
+_LET_IT_TRADE = "let that order trade, or delete it"
 
 
 def held_up_rolls(unit: UnitOfWork, config: Config, now: datetime) -> dict[str, str]:
-    """By market, the forced rolls and closes that a person's limit or lock keeps from trading, and what to do.
+    """By market, the forced rolls and closes that a limit, a lock or an order keeps from trading, and what to do.
 
     Those forced since a day before `force_roll_deadline_days` are over, or longer; at once where no period of a trade
     limit can ever have room for two legs. How long follows from the history of roll states: a restart forgets nothing.
@@ -39,8 +40,8 @@ def held_up_rolls(unit: UnitOfWork, config: Config, now: datetime) -> dict[str, 
         limits = unit.trade_limits.applying_to("", (market,), now) if reason is NotSent.TRADE_LIMIT else ()
         if forced >= patience or any(limit.limit < _BOTH_LEGS for limit in limits):
             state = unit.markets.roll_status(market).state
-            days = forced / timedelta(days=1)
-            found[market] = f"in state {state} for {days:.1f} days and held up by {why}: {_WHAT_TO_DO[reason]}"
+            days, to_do = forced / timedelta(days=1), _WHAT_TO_DO.get(reason, _LET_IT_TRADE)
+            found[market] = f"in state {state} for {days:.1f} days and held up by {why}: {to_do}"
     return found
 
 
@@ -57,11 +58,13 @@ def _held_up(unit: UnitOfWork, config: Config, market: str) -> tuple[NotSent, st
     rolls = {
         order.id: order
         for order in unit.orders.active_instrument_orders()
-        if _is_forced(order) and market_of_instrument(config, order.instrument) == market
+        if is_forced(order) and market_of_instrument(config, order.instrument) == market
     }
     for order in rolls.values():
         if order.waits_for.startswith(f"{market} is locked"):
             return NotSent.LOCKED, order.waits_for
+        if order.waits_for.startswith(AFTER):
+            return NotSent.TURN, order.waits_for.removeprefix(AFTER)
     working = {order.parent_id for order in unit.orders.active_broker_orders()}
     for child in unit.orders.active_contract_orders():
         if child.parent_id in rolls and child.id not in working and not child.is_filled:
@@ -69,10 +72,6 @@ def _held_up(unit: UnitOfWork, config: Config, market: str) -> tuple[NotSent, st
             if reason is not None:
                 return reason, child.note.removeprefix(f"{NEEDS_OPERATOR}: ")
     return None
-
-
-def _is_forced(order: InstrumentOrder) -> bool:
-    return order.roll_order or order.note == CLOSING
 
 
 def _reason(child: ContractOrder) -> NotSent | None:

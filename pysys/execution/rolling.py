@@ -10,6 +10,7 @@ from pysys.domain.contract_choice import close_all, own_positions
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import (
     ROLL_PSEUDO_STRATEGY,
+    BrokerOrder,
     ContractOrder,
     InstrumentOrder,
     InstrumentOrderType,
@@ -18,6 +19,7 @@ from pysys.domain.orders import (
 )
 from pysys.domain.roll_states import RollState, RollStatus
 from pysys.execution.algo_choice import algo_for
+from pysys.execution.completion import end_what_hung_on
 from pysys.execution.position_sums import less_contracts
 from pysys.execution.roll_debts import make_good
 from pysys.execution.roll_views import Family, RollView, last_price, price_in, roll_view, working_families
@@ -25,12 +27,12 @@ from pysys.execution.spread_book import (
     calendar_spreads,
     legs_between_markets,
     market_of_instrument,
-    markets_of_instrument,
 )
 from pysys.store.unit import UnitOfWork
 
 FORCED = (RollState.FORCE, RollState.FORCE_OUTRIGHT, RollState.CLOSE)
 ITSELF = "stack handler"
+AFTER = "after "  # how an order begins that waits for another alone
 CLOSING = f"roll state {RollState.CLOSE}"  # note of the order that closes a position
 
 
@@ -93,6 +95,42 @@ def make_waiting_rolls(
     return made
 
 
+def is_forced(order: InstrumentOrder) -> bool:
+    """Whether it rolls or closes a market because the roll state says so."""
+    return order.roll_order or order.note == CLOSING
+
+
+def rolls_in_the_way(unit: UnitOfWork, config: Config, order: InstrumentOrder) -> list[ContractOrder]:
+    """Unfilled contract orders that roll or close the contracts an order is about."""
+    spread = config.spreads.get(order.instrument)
+    codes = (order.instrument,) if spread is None or spread.within_one_market else spread.markets
+    orders = [each for each in unit.orders.active_instrument_orders() if each.instrument in codes]
+    forced = {each.id for each in orders if is_forced(each)}
+    return [each for each in unit.orders.active_contract_orders() if each.parent_id in forced and not each.is_filled]
+
+
+def rolled_before_panic(
+    unit: UnitOfWork, config: Config, working: Sequence[BrokerOrder]
+) -> list[tuple[BrokerOrder, int]]:
+    """Broker orders of rolls that a panic order without contract orders waits for alone, each with that order's id."""
+    panics = [o for o in unit.orders.without_children() if o.order_type is InstrumentOrderType.PANIC]
+    giving_way = {
+        child.id: panic.id
+        for panic in panics
+        if panic.waits_for.startswith(AFTER)
+        for child in rolls_in_the_way(unit, config, panic)
+    }
+    return [(order, giving_way[order.parent_id]) for order in working if order.parent_id in giving_way]
+
+
+def end_rolls(unit: UnitOfWork, children: Sequence[ContractOrder], now: datetime, why: str) -> None:
+    """End contract orders of rolls that nothing is at the broker for; what a roll owes by then it goes on owing."""
+    for child in children:
+        if unit.orders.open_contract_order(child.id) is not None:
+            unit.orders.end_contract_order(child.id, OrderStatus.CANCELLED, now, why)
+            end_what_hung_on(unit, child.id, OrderStatus.CANCELLED, now, why)
+
+
 def _views(unit: UnitOfWork, config: Config, market: str) -> list[RollView]:
     """A market and the spreads within it, what is being worked counted as done."""
     codes, working = [market, *(spread.code for spread in calendar_spreads(config, market))], working_families(unit)
@@ -125,15 +163,30 @@ def _busy(unit: UnitOfWork, config: Config, market: str) -> str:
     for family in working_families(unit):
         if not family.parent.roll_order and market in {child.instrument for child in family.children}:
             return f"after order {family.parent.id} in {market}"
-    if unit.markets.roll_status(market).state is RollState.CLOSE:
-        return ""
-    held = unit.positions.contract_positions()
+    closing, held = unit.markets.roll_status(market).state is RollState.CLOSE, unit.positions.contract_positions()
     priced = next((view.standing.priced for view in _views(unit, config, market)), None)
     for order in unit.orders.without_children():
-        same = market in markets_of_instrument(config, order.instrument) and not order.roll_order
-        if same and order.condition is None and priced is not None and order.unfilled * held.get(priced, 0) < 0:
+        there = 0 if order.roll_order else _in_nearest(config, order, market)
+        if not there or order.condition is not None or not _waits_for_its_turn_alone(order):
+            continue
+        if order.order_type is InstrumentOrderType.PANIC:
+            return f"after panic order {order.id} in {market}"
+        if not closing and priced is not None and there * held.get(priced, 0) < 0:
             return f"after order {order.id}, which reduces {priced}"
     return ""
+
+
+def _in_nearest(config: Config, order: InstrumentOrder, market: str) -> int:
+    """Contracts of a market an order is still to trade; of a spread within it, in the nearest of its contracts."""
+    spread = config.spreads.get(order.instrument)
+    if spread is None:
+        return order.unfilled if order.instrument == market else 0
+    return order.unfilled * next((leg.ratio for leg in spread.legs if leg.instrument == market), 0)
+
+
+def _waits_for_its_turn_alone(order: InstrumentOrder) -> bool:
+    """Whether an order without contract orders may get them soon: no lock, override or missing price keeps it."""
+    return not order.waits_for or order.waits_for.startswith(AFTER)
 
 
 def _make(unit: UnitOfWork, config: Config, view: RollView, parent_id: int | None, now: datetime) -> None:
@@ -273,7 +326,8 @@ def _close(unit: UnitOfWork, config: Config, view: RollView, now: datetime) -> N
     The superseded ones were decided with the position still there; strategies ask again in their next run.
     """
     for order in unit.orders.without_children():
-        if order.instrument == view.instrument and not order.roll_order:
+        panic = order.order_type is InstrumentOrderType.PANIC
+        if order.instrument == view.instrument and not order.roll_order and not panic:
             unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, "superseded: the position is closed")
     holder = _largest_holder(unit, view.instrument)
     parent = InstrumentOrder(

@@ -11,13 +11,14 @@ from pysys.desk import Desk
 from pysys.domain.contract_choice import OPENS, choose_contracts
 from pysys.domain.contracts import Contract
 from pysys.domain.errors import PysysError
+from pysys.domain.limits import not_beyond
 from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderStatus
 from pysys.domain.overrides import Override, apply_override, combine, left_of
 from pysys.domain.roll_states import RollState
 from pysys.execution.algo_choice import algo_for
 from pysys.execution.netting import net_orders
 from pysys.execution.quotes import fresh_quote
-from pysys.execution.restraining import applying, take_snapshot
+from pysys.execution.restraining import LIMIT_NOTE, applying, keeps_limit, take_snapshot
 from pysys.execution.roll_views import (
     Family,
     RollView,
@@ -27,7 +28,14 @@ from pysys.execution.roll_views import (
     roll_view,
     working_families,
 )
-from pysys.execution.rolling import make_waiting_rolls, settle_roll_states
+from pysys.execution.rolling import (
+    AFTER,
+    end_rolls,
+    force_rolls,
+    make_waiting_rolls,
+    rolls_in_the_way,
+    settle_roll_states,
+)
 from pysys.execution.spread_book import market_of_instrument, markets_of_instrument, spread_named
 from pysys.execution.spread_legs import filled_child, hand_over, odd_legs, taken_over
 from pysys.execution.staleness import NOT_KNOWN, Closes, InputTimes, closed_sessions, stale_because
@@ -167,12 +175,14 @@ class _Spawner:
     def _within_override(self, order: InstrumentOrder) -> InstrumentOrder:
         """The order with what an override set since it was decided leaves of it. Raises Waits when that is nothing.
 
-        A factor was applied when the order was decided and is not applied twice, but for 0, which closes.
+        A factor was applied when the order was decided and is not applied twice, but for 0, which closes. An order
+        that a person let break the overrides there were is held to those set after it.
         """
-        if not self.overrides or order.guard_overridden or order.order_type is InstrumentOrderType.PANIC:
+        if not self.overrides or order.order_type is InstrumentOrderType.PANIC:
             return order
         codes = (order.instrument, *markets_of_instrument(self.config, order.instrument))
-        override = combine(applying(self.overrides, order.strategy, codes).values())
+        known = self.unit.restrictions.overrides(order.generated_at) if order.guard_overridden else self.overrides
+        override = combine(applying(known, order.strategy, codes).values())
         held = self.unit.positions.strategy_positions().get((order.strategy, order.instrument), 0)
         left = left_of(override, held, order.unfilled)
         if left == 0:
@@ -180,6 +190,8 @@ class _Spawner:
         if left == order.unfilled:
             return order
         note = f"override {override}: {order.unfilled:+d} became {left:+d}"
+        if keeps_limit(order):
+            note = f"{LIMIT_NOTE}; {note}"
         self.unit.orders.change_trade(order.id, order.fill + left, note)
         return replace(order, trade=order.fill + left, note=note)
 
@@ -193,7 +205,7 @@ class _Spawner:
             raise Waits(f"{condition}; no price now")
         if not condition.is_met(price):
             raise Waits(f"{condition}; now {price:g}")
-        for other in self.unit.orders.without_children():
+        for other in self.unit.orders.without_children(locked_too=True):
             alternative = (other.strategy, other.instrument) == (order.strategy, order.instrument)
             if alternative and other.id != order.id and other.condition is not None:
                 note = f"replaced: the price of order {order.id} came first"
@@ -201,15 +213,16 @@ class _Spawner:
                 self.ended.add(other.id)
         snapshot, key = take_snapshot(self.unit, self.config), (order.strategy, order.instrument)
         stale = self._stale(order)
-        trade, note = snapshot.restrain(key, order.unfilled, snapshot.effective(), stale)
+        trade, note = snapshot.restrain_again(key, order.unfilled, snapshot.effective(), stale)
         if trade != order.unfilled and stale == NOT_KNOWN:
             raise Waits(note)
         if trade == 0:
             self.unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, self.now, note)
             return None
-        if trade != order.trade:
-            self.unit.orders.change_trade(order.id, trade, note)
-        return replace(order, trade=trade, note=note if note else order.note)
+        if trade == order.unfilled:
+            return order
+        self.unit.orders.change_trade(order.id, order.fill + trade, note)
+        return replace(order, trade=order.fill + trade, note=note)
 
     def _stale(self, order: InstrumentOrder) -> str:
         """Which input of an order is too old by now to open a position; blank when none is."""
@@ -236,6 +249,9 @@ class _Spawner:
         for order in left:
             try:
                 self._after_its_turn(order)
+                order = self._no_more_than_held(order)
+                rolled = self._end_rolls_for(order)
+                order = self._opening_nothing_in_close(order)
                 children = self._children(order)
             except PysysError as reason:
                 self.note(order, str(reason))
@@ -248,18 +264,30 @@ class _Spawner:
             self.note(order, "")
             self.families.append(Family(order, tuple(children)))
             made += len(children)
+            if rolled:
+                force_rolls(self.unit, self.config, self.now, rolled)  # what the order leaves, after it
         return made
 
     def _netted(self, instrument: str, orders: Sequence[InstrumentOrder]) -> list[InstrumentOrder]:
         if not (any(order.unfilled > 0 for order in orders) and any(order.unfilled < 0 for order in orders)):
             return list(orders)
+        if self.unit.restrictions.kill_switch_engaged():
+            raise Waits("the kill switch is engaged: opposite orders are not netted")
         spread = spread_named(self.config, instrument)
         between = spread is not None and not spread.within_one_market
         return net_orders(self.unit, orders, None if between else self._view(instrument), self.now)
 
-    def _view(self, instrument: str) -> RollView:
+    def _view(self, instrument: str, order: InstrumentOrder | None = None) -> RollView:
+        """Where an instrument stands, what is being worked counted as done; for an order, as it is to be traded.
+
+        A panic order is about what is really held: only what goes before it counts as done, and what rolls owe. Of a
+        spread everything does, as its legs may be filled unevenly so far.
+        """
+        families = self.families
+        if order is not None and _is_panic(order) and instrument not in self.config.spreads:
+            families = [each for each in families if each.parent.roll_order or _is_panic(each.parent)]
         try:
-            view = roll_view(self.unit, self.config, instrument, self.families)
+            view = roll_view(self.unit, self.config, instrument, families)
         except ValueError as error:
             raise Waits(str(error)) from error
         if view is None:
@@ -271,7 +299,7 @@ class _Spawner:
 
         A panic order does not wait: what works there is cancelled for it.
         """
-        if order.order_type is InstrumentOrderType.PANIC:
+        if _is_panic(order):
             return
         markets = set(markets_of_instrument(self.config, order.instrument))
         for family in self.families:
@@ -284,16 +312,67 @@ class _Spawner:
             if family.parent.instrument == order.instrument and family.parent.unfilled * order.unfilled < 0:
                 raise Waits(f"after {who}, which trades the other way")
 
+    def _no_more_than_held(self, order: InstrumentOrder) -> InstrumentOrder:
+        """An order that keeps a limit, cut to what is held beyond it by now. Raises Waits when that is nothing.
+
+        It was decided with unfilled orders counted, which may not have traded yet and may never.
+        """
+        if not keeps_limit(order):
+            return order
+        snapshot = take_snapshot(self.unit, self.config)
+        needed = snapshot.reductions(snapshot.positions).get((order.strategy, order.instrument), 0)
+        left = not_beyond(-needed, order.unfilled, 0)
+        if left == 0:
+            raise Waits("nothing is held beyond the limit yet")
+        if left == order.unfilled:
+            return order
+        note = f"{LIMIT_NOTE}; {order.unfilled:+d} became {left:+d}, as no more is held beyond it"
+        self.unit.orders.change_trade(order.id, order.fill + left, note)
+        return replace(order, trade=order.fill + left, note=note)
+
+    def _end_rolls_for(self, order: InstrumentOrder) -> set[str]:
+        """End what rolls or closes the contracts that a panic order is about; the markets. Raises Waits while any of it
+        is at the broker, where it is cancelled: which contracts are held is known after that.
+        """
+        if not _is_panic(order):
+            return set()
+        children = rolls_in_the_way(self.unit, self.config, order)
+        parents = {child.id for child in children}
+        at_broker = [each.order_ref for each in self.unit.orders.active_broker_orders() if each.parent_id in parents]
+        if at_broker:
+            raise Waits(f"{AFTER}{', '.join(at_broker)}, which makes way")
+        end_rolls(self.unit, children, self.now, f"gave way to panic order {order.id}")
+        self.families = working_families(self.unit)
+        return {child.instrument for child in children}
+
+    def _opening_nothing_in_close(self, order: InstrumentOrder) -> InstrumentOrder:
+        """A panic order in a market that is being closed, which may have gone on meanwhile: cut to what is held by now.
+
+        Raises Waits when that is nothing.
+        """
+        spread = spread_named(self.config, order.instrument)
+        if not _is_panic(order) or (spread is not None and not spread.within_one_market):
+            return order
+        standing = self._view(order.instrument, order).standing
+        left = not_beyond(standing.total, order.unfilled, 0) if standing.state is RollState.CLOSE else order.unfilled
+        if left == order.unfilled:
+            return order
+        if left == 0:
+            raise Waits(f"roll state {standing.state} of {order.instrument}, and nothing is left to close")
+        note = f"{order.note}; {order.unfilled:+d} became {left:+d}, as no more is left to close"
+        self.unit.orders.change_trade(order.id, order.fill + left, note)
+        return replace(order, trade=order.fill + left, note=note)
+
     def _children(self, order: InstrumentOrder) -> list[ContractOrder]:
         spread = spread_named(self.config, order.instrument)
         if spread is None or spread.within_one_market:
-            return self._in_one_market(order, order.unfilled, self._view(order.instrument))
+            return self._in_one_market(order, order.unfilled, self._view(order.instrument, order))
         if order.limit_price is not None:
             raise Waits("a limit on a spread between markets cannot be shared out among its legs")
         children: list[ContractOrder] = []
         odd = odd_legs(self.unit, spread)
         for leg in spread.legs:
-            view, trade = self._view(leg.instrument), order.unfilled * leg.ratio
+            view, trade = self._view(leg.instrument, order), order.unfilled * leg.ratio
             there = taken_over(odd[leg.instrument], trade)
             if there:
                 children.append(filled_child(order, view.standing.priced, there, last_price(self.unit, view)))
@@ -304,7 +383,7 @@ class _Spawner:
 
     def _in_one_market(self, order: InstrumentOrder, trade: int, view: RollView) -> list[ContractOrder]:
         state = view.standing.state
-        parts = choose_contracts(view.standing, trade)
+        parts = choose_contracts(view.standing, trade, panic=_is_panic(order))
         if not parts:
             raise Waits(f"roll state {state} of {view.market}")
         if state is RollState.NO_OPEN and not self._reduces(order):
@@ -333,7 +412,7 @@ class _Spawner:
 
     def _after_reductions(self, order: InstrumentOrder) -> None:
         """Raise Waits while another family of the instrument has still to close what this order would open against."""
-        if order.order_type is InstrumentOrderType.PANIC:
+        if _is_panic(order):
             return
         held = self.unit.positions.contract_positions()
         for family in self.families:
@@ -356,6 +435,10 @@ class _Spawner:
         if moved is None:
             raise Waits(f"its limit is a price of {contract}, which never had one together with {start.date}")
         return limit_on_tick(moved, self.unit.markets.instrument(view.market).tick_size, trade)
+
+
+def _is_panic(order: InstrumentOrder) -> bool:
+    return order.order_type is InstrumentOrderType.PANIC
 
 
 def _kind(order: InstrumentOrder) -> str:

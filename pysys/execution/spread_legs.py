@@ -9,7 +9,7 @@ from datetime import datetime
 
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderLeg, OrderStatus
-from pysys.domain.spreads import Spread
+from pysys.domain.spreads import Spread, units_filled
 from pysys.store.unit import UnitOfWork
 
 
@@ -21,10 +21,11 @@ def odd_legs(unit: UnitOfWork, spread: Spread) -> dict[str, int]:
             odd[contract.instrument] = odd.get(contract.instrument, 0) + held
     units = sum(held for (_, code), held in unit.positions.strategy_positions().items() if code == spread.code)
     live = [order for order in unit.orders.active_instrument_orders() if order.instrument == spread.code]
-    for children in unit.orders.children([order.id for order in live]).values():
+    families = unit.orders.children([order.id for order in live])
+    for children in families.values():
         for traded in (leg for child in children for leg in child.legs):
             odd[traded.contract.instrument] -= traded.fill
-    whole = units - sum(order.fill for order in live)
+    whole = units - sum(units_filled(children) for children in families.values())
     for leg in spread.legs:
         odd[leg.instrument] -= whole * leg.ratio
     return odd

@@ -17,7 +17,7 @@ from pysys.execution.claims import take_over_claims
 from pysys.execution.completion import complete_orders
 from pysys.execution.fates import resolve_fates
 from pysys.execution.fills import ask_since, record_fills, tell_of_alerts
-from pysys.execution.identity import check_contract, check_locked_again
+from pysys.execution.identity import check_contract, check_locked_again, unlock_unneeded
 from pysys.execution.isolation import Isolation, Patience
 from pysys.execution.late_fees import tell_of_missing_fees
 from pysys.execution.lease import LeaseLost, TradingLease
@@ -26,7 +26,7 @@ from pysys.execution.reconciliation import Reconciler
 from pysys.execution.restraining import beyond_limits, reduce_to_limits
 from pysys.execution.roll_views import owing_families
 from pysys.execution.roll_watch import cut_off_rolls, held_up_rolls
-from pysys.execution.rolling import force_rolls, forced_markets
+from pysys.execution.rolling import force_rolls, forced_markets, rolled_before_panic
 from pysys.execution.sending import held_up
 from pysys.execution.spawning import closes_for_conditions, prices_for_conditions, spawn_contract_orders
 from pysys.execution.spread_book import markets_of_instrument
@@ -188,13 +188,16 @@ class StackHandler:
     def check_external_position_break(self) -> int:
         """Compare positions with the broker's; lock what differs, unlock what agrees again."""
         now = self.desk.clock.now()
+        look_around = self._strangers_sought is None or now - self._strangers_sought >= LOOK_FOR_STRANGERS
         if self._strangers_sought is None:
             check_locked_again(self.desk)
+        elif look_around:
+            unlock_unneeded(self.desk)
         findings = self.reconciler.compare(self._just_filled)
         self._just_filled = set()
         self.result.breaks = dict(findings.breaks)
         self.result.unknown = ""
-        if self._strangers_sought is None or now - self._strangers_sought >= LOOK_FOR_STRANGERS:
+        if look_around:
             self.result.strangers = dict(self.reconciler.look_for_strangers())
             self._strangers_sought = now
         return 0
@@ -294,8 +297,13 @@ class StackHandler:
         with self.desk.store.read() as unit:
             panics = [o for o in unit.orders.active_contract_orders() if is_panic(o) and o.instrument in codes]
             free = [order for order in panics if held_up(unit, order) is None]
-            blocking = in_the_way(free, unit.orders.active_broker_orders())
-        unasked = [(order, panic) for order, panic in blocking if order.is_open and order.cancel_requested_at is None]
+            working = unit.orders.active_broker_orders()
+            blocking = in_the_way(free, working) + rolled_before_panic(unit, self.desk.config, working)
+        unasked = [
+            (order, panic)
+            for order, panic in blocking
+            if order.instrument in codes and order.is_open and order.cancel_requested_at is None
+        ]
         for order, panic in unasked:
             request_cancel(self.desk, order, f"makes way for panic order {panic}")
         return len(unasked)
@@ -369,14 +377,16 @@ class StackHandler:
     def take_down(self) -> None:
         """Cancel what works, wait for its fate, book its fills, end every family. Safe to repeat.
 
+        A cancel asked for earlier in the day is asked for once more, and one the broker does not answer at each look.
         Whatever the broker does not tell about stays open, and is told of as unresolved.
         """
         desk = self.desk
         deadline = desk.clock.now() + CANCEL_WAIT
-        self._settle()
+        answered: set[str] = set()
+        self._settle(answered)
         while self._anything_active() and desk.clock.now() < deadline:
             desk.clock.sleep_until(desk.clock.now() + CANCEL_WAIT / 6)
-            self._settle()
+            self._settle(answered)
         self.result.unresolved = self.unsettled()
         self.result.rolls.clear()
         self._tell_of_rolls("held up", lambda unit: held_up_rolls(unit, desk.config, desk.clock.now()))
@@ -388,30 +398,36 @@ class StackHandler:
         except BrokerUnavailable as error:
             self._out_of_touch(error, desk.clock.now())
 
-    def _settle(self) -> None:
+    def _settle(self, answered: set[str]) -> None:
         if self._lease is not None:
             self._lease.beat()
         try:
-            self.cancel_all()
+            self.cancel_all(answered)
             self._isolation.guarded(self.process_fills_stack)
         except BrokerUnavailable as error:
             self._out_of_touch(error, self.desk.clock.now())
 
-    def cancel_all(self, why: str = "end of day") -> int:
-        """Ask the broker to cancel every order of ours that may still trade; how many were asked for."""
+    def cancel_all(self, answered: set[str] | None = None) -> int:
+        """Ask the broker to cancel every order of ours that may still trade; how many were asked for.
+
+        answered: references of those it has answered already, which are not asked for again; it is added to.
+        """
+        done: set[str] = set() if answered is None else answered
 
         def cancel(codes: Collection[str]) -> int:
-            ours = [order for order in self._cancellable() if order.instrument in codes]
+            ours = [order for order in self._cancellable(done) if order.instrument in codes]
             for order in ours:
-                request_cancel(self.desk, order, why)
+                if request_cancel(self.desk, order, "end of day"):
+                    done.add(order.order_ref)
             return len(ours)
 
-        codes = [order.instrument for order in self._cancellable()]
+        codes = [order.instrument for order in self._cancellable(done)]
         return self._isolation.work("cancelling its orders failed", codes, cancel)
 
-    def _cancellable(self) -> list[SentOrder]:
+    def _cancellable(self, answered: Collection[str]) -> list[SentOrder]:
         with self.desk.store.read() as unit:
-            return [order for order in unit.sent_orders.unsettled() if order.may_trade and not order.cancel_asked]
+            active = unit.sent_orders.unsettled()
+        return [order for order in active if order.may_trade and order.order_ref not in answered]
 
     def _anything_active(self) -> bool:
         with self.desk.store.read() as unit:

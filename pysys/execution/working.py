@@ -193,10 +193,16 @@ def _market_now(desk: Desk, order: BrokerOrder, tick_size: float | None, *, shor
     return market_of(tuple(leg.trade for leg in order.legs), full, tick_size, short_of_time=short_of_time)
 
 
-def request_cancel(desk: Desk, order: BrokerOrder | SentOrder, reason: str) -> None:
-    """Ask the broker to cancel; the order stays open until the broker says what became of it, answered or not."""
+def request_cancel(desk: Desk, order: BrokerOrder | SentOrder, reason: str) -> bool:
+    """Ask the broker to cancel; whether it answered. The order stays open until the broker says what became of it.
+
+    Asked again, it is noted since when that was first wanted.
+    """
     unanswered = ask_to_cancel(desk, order.order_ref)
     comment = f"{reason}; {unanswered}" if unanswered else reason
+    before = order.cancel_asked if isinstance(order, SentOrder) else order.cancel_requested_at is not None
     with desk.store.write() as unit:
-        unit.orders.update_broker_order(order.id, cancel_requested_at=desk.clock.now(), comment=comment)
+        first = None if before else desk.clock.now()
+        unit.orders.update_broker_order(order.id, cancel_requested_at=first, comment=comment)
         unit.commit()
+    return not unanswered

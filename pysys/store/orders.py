@@ -105,13 +105,15 @@ class Orders(Repository):
             left[strategy, instrument] -= int(never)
         return left
 
-    def without_children(self) -> list[InstrumentOrder]:
-        """Active instrument orders no contract order has been made for."""
+    def without_children(self, *, locked_too: bool = False) -> list[InstrumentOrder]:
+        """Active instrument orders no contract order has been made for; those that are locked only when asked for."""
         query = (
             select(instrument_orders)
-            .where(instrument_orders.c.active, ~instrument_orders.c.locked, ~_has_child().exists())
+            .where(instrument_orders.c.active, ~_has_child().exists())
             .order_by(instrument_orders.c.id)
         )
+        if not locked_too:
+            query = query.where(~instrument_orders.c.locked)
         return self._apart_from_faults(self._instrument_orders, query, instrument_orders)
 
     def fill_instrument_order(self, order_id: int, fill: int, price: float | None, at: datetime) -> None:

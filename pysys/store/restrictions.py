@@ -40,11 +40,14 @@ class KillSwitch:
 class Restrictions(Repository):
     """A blank strategy or instrument in an override or limit means every one."""
 
-    def overrides(self) -> dict[tuple[str, str], Override]:
-        """Overrides by (strategy, instrument)."""
+    def overrides(self, set_after: datetime | None = None) -> dict[tuple[str, str], Override]:
+        """Overrides by (strategy, instrument); only those set later than a moment, when one is given."""
+        query = select(overrides)
+        if set_after is not None:
+            query = query.where(overrides.c.set_at > set_after)
         return {
             (row.strategy, row.instrument): Override(row.kind, 1.0 if row.factor is None else row.factor)
-            for row in self.connection.execute(select(overrides))
+            for row in self.connection.execute(query)
         }
 
     def set_override(

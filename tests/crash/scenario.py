@@ -162,7 +162,9 @@ def open_desk(folder: Path) -> Desk:
     clock = ExchangeClock(folder / "exchange.db")
     market = world.market(starts=world.LONGER)
     broker = PaperBroker(folder / "exchange.db", market, clock, base_currency="USD", starting_cash=world.CASH, seed=5)
-    return Desk(Config(clock="exchange", spread_instruments=SPREADS), store, broker, clock, folder)
+    known = {name: {} for name in STRATEGIES}
+    config = Config(clock="exchange", spread_instruments=SPREADS, strategy_list=known)
+    return Desk(config, store, broker, clock, folder)
 
 
 def close(desk: Desk) -> None:

@@ -52,6 +52,13 @@ def test_a_trade_is_done_in_these_contracts(where, trade, parts):
     assert chosen(where, trade) == parts
 
 
+@pytest.mark.parametrize("state", list(RollState))
+def test_a_panic_closes_whatever_the_state(state):
+    where = standing(state, old=1, priced=3)
+    parts = choose_contracts(where, -4, panic=True)
+    assert [(SHORT[part.contract], part.trade) for part in parts] == [("old", -1), ("priced", -3)]
+
+
 @pytest.mark.parametrize("name", ["passive_roll_split.csv", "roll_state_split.csv"])
 def test_by_contract_it_is_the_split_of_the_reference(shared: Path, name: str) -> None:
     with (shared / "reference" / name).open() as lines:

@@ -160,6 +160,29 @@ def test_a_cancelled_child_that_fills_beside_its_replacement_is_matched_and_the_
     desk.assert_in_balance()
 
 
+def test_more_than_was_ordered_over_two_broker_orders_is_told(desk, odd, caplog):
+    """The first is cancelled, the second fills, then the first fills after all: neither was filled beyond itself."""
+    odd.stuck = True
+    desk.order("GOLD", 1, order_type="market")
+    desk_passes = StackHandler(desk.desk, desk.desk.clock.now() + timedelta(hours=5))
+    while not odd.calls["cancel"]:
+        settle(desk, desk_passes, minutes=1)
+    odd.stuck = False
+    settle(desk, desk_passes, minutes=5)
+    assert desk.positions() == {"GOLD/20240400": 1}
+    late = fill(desk, "late", "1-1-t", world.GOLD_APR, 1, 2100.0)
+    odd.fills_late(late)
+
+    settle(desk, desk_passes, minutes=2)
+
+    assert alerts(caplog, "more than was ordered") == [
+        "contract order 1 is filled +2 of +1 in GOLD/20240400, by all its broker orders together: more than was ordered"
+    ]
+    land(desk, replace(late, execution_id="late.02", quantity=1, price=2101.0, corrects="late"))
+    land(desk, replace(late, execution_id="taken back", quantity=-1, reverses="late.02"))
+    assert len(alerts(caplog, "more than was ordered")) == 1  # the same contract at another price, and then not at all
+
+
 def settle(desk, handler, minutes: int) -> None:
     """The stack handler looks every minute."""
     for _ in range(minutes):

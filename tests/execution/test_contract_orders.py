@@ -12,7 +12,10 @@ from pysys.domain.conditions import Condition
 from pysys.domain.contract_choice import REDUCES
 from pysys.domain.contracts import Contract
 from pysys.domain.orders import OrderStatus
+from pysys.domain.overrides import Override
 from pysys.domain.roll_states import RollState, RollStatus
+from pysys.execution.allowances import allowance
+from pysys.execution.restraining import beyond_limits, reduce_to_limits
 from pysys.store.restrictions import PERSON
 from tests.broker import paper_world as world
 from tests.execution import stack
@@ -263,6 +266,40 @@ def test_close_is_one_order_on_the_largest_holder(trading_on_sqlite):
     (closing,) = stack.stack(trading)
     assert (closing.strategy, closing.trade, closing.roll_order) == ("trend", -5, False)
     assert stack.traded(trading, closing.id) == [((APR, -5),)]
+
+
+def test_close_ends_flat_though_no_holder_may_own_what_all_of_them_do(trading_on_sqlite):
+    trading = trading_on_sqlite
+    stack.configure(trading, default_algo="market")
+    holders = {"carry": 3, "mean": 3, "trend": 3}
+    stack.hold(trading, {world.GOLD_APR: 9}, holders)
+    for strategy in holders:
+        stack.limit(trading, "GOLD", 3, strategy)
+    trading.roll_state("GOLD", RollState.CLOSE)
+    stack.roll(trading)
+    (closing,) = stack.stack(trading)
+    (child,) = stack.children(trading, closing.id)
+
+    with trading.desk.store.write() as unit:
+        now, config = trading.desk.clock.now(), trading.desk.config
+        assert allowance(unit, config, child, now).cut((-9,)) == (-9,)
+        assert beyond_limits(unit, config) == [] and reduce_to_limits(unit, config, now) == 0
+
+
+def test_a_forced_roll_does_not_wait_for_an_order_that_cannot_trade(trading_on_sqlite):
+    trading, now = trading_on_sqlite, trading_on_sqlite.desk.clock.now()
+    stack.hold(trading, {world.GOLD_APR: 4})
+    with trading.desk.store.write() as unit:
+        unit.restrictions.set_override("carry", "", Override("no_trading"), at=now, who="rob", why="a story")
+        unit.commit()
+    trading.order("GOLD", -1, "carry")
+    stack.spawn(trading)  # it says why it waits
+    trading.roll_state("GOLD", RollState.FORCE)
+
+    stack.roll(trading)
+
+    (rolling,) = [each for each in stack.stack(trading) if each.roll_order]
+    assert stack.traded(trading, rolling.id) == [((APR, -4), (JUN, 4))]
 
 
 def test_close_undoes_a_spread_between_months_that_sums_to_zero(trading_on_sqlite):

@@ -6,11 +6,12 @@ from decimal import Decimal
 import pytest
 
 from pysys.domain.conditions import Condition
-from pysys.domain.errors import ConfigError
+from pysys.domain.errors import ConfigError, NeedsOperator
 from pysys.domain.roll_states import RollState
 from pysys.domain.targets import Branch, ConditionalTarget, LimitTarget, SimpleTarget, Wish
 from pysys.execution.generation import generate_orders
 from pysys.execution.restraining import reduce_to_limits
+from pysys.store.stacks import Level
 from tests.broker import paper_world as world
 from tests.execution import stack
 
@@ -77,6 +78,21 @@ def test_a_conditional_target_waits_on_the_stack_and_is_no_position_to_anybody(t
     assert trades(again) == {("trend", "GOLD"): [0], ("carry", "GOLD"): [0]}  # carry's 4 now fill the limit
     assert first.decisions[0].terms == "below 2000 in 20240400"
     assert [order.strategy for order in stack.stack(trading)] == ["carry"]
+
+
+def test_a_new_run_leaves_a_locked_order_that_waits_for_its_price_locked(trading_on_sqlite):
+    trading = trading_on_sqlite
+    below = Branch(Condition("below", 5000.0, "20240400"), 3)
+    stack.want(trading, ConditionalTarget("trend", "GOLD", trading.desk.clock.now(), (below,)))
+    generate_orders(trading.desk, ["trend"])
+    with trading.desk.store.write() as unit:
+        unit.stacks.set_locked(Level.INSTRUMENT, 1, True)
+        unit.commit()
+
+    generate_orders(trading.desk, ["trend"])
+    made = stack.spawn(trading, {("GOLD", "20240400"): 2100.0})
+
+    assert ([(order.id, order.trade) for order in stack.stack(trading)], made) == ([(2, 3)], 0)
 
 
 def test_two_strategies_cannot_both_use_the_same_headroom(trading_on_sqlite):
@@ -169,6 +185,35 @@ def test_a_generator_that_cannot_be_used_stops_the_run_and_orders_nothing(tradin
         generate_orders(trading.desk)
 
     assert stack.stack(trading) == []
+
+
+def fail(targets, held):
+    raise KeyError("my generator")
+
+
+@pytest.mark.parametrize(
+    ("dotted", "position", "error"), [(f"{__name__}.fail", 5, "my generator"), (CLASSIC, float("nan"), "")]
+)
+def test_one_strategys_failure_leaves_its_orders_and_the_others_trade(trading_on_sqlite, dotted, position, error):
+    trading = trading_on_sqlite
+    named = {"carry": {"object": dotted}, "trend": {}}
+    stack.configure(trading, process_configuration_methods={"run_strategy_order_generator": named})
+    waits = stack.place(trading, "GOLD", 1, "carry", condition=Condition("below", 1.0, "20240400"))
+    bund = SimpleTarget("carry", "BUND", trading.desk.clock.now(), 2)  # decided before GOLD, and undone
+    stack.want(trading, bund, simple(trading, position, "carry"))
+    stack.want(trading, simple(trading, 5))
+    stack.hold(trading, {world.BUND_MAR: 4}, {"other": 4})
+    stack.limit(trading, "BUND", 3)
+
+    result = generate_orders(trading.desk)
+
+    assert [(order.strategy, order.trade) for order in stack.stack(trading)] == [
+        ("carry", 1), ("trend", 5), ("other", -1),
+    ]  # fmt: skip
+    assert stack.stack(trading)[0].id == waits
+    assert error in result.summary()["failed"]["carry"]
+    with pytest.raises(NeedsOperator, match=r"those there were stay, for carry: .*Error"):
+        result.raise_if_incomplete()
 
 
 def test_a_reduction_asked_for_by_a_limit_ends_filled_like_any_order(trading):

@@ -1,12 +1,14 @@
 """What a person may do: allowed, refused, overridden with a reason, carried out once, and kept."""
 
+import re
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 
+from pysys.domain.contracts import Contract
 from pysys.domain.errors import ConfigError
 from pysys.domain.roll_states import RollState
 from pysys.execution.commands import ask, request
@@ -17,8 +19,11 @@ from pysys.execution.lease import LeaseLost, claim_trading
 from pysys.execution.stack_methods import StackHandler
 from pysys.execution.wire import TradingStopped, wired
 from pysys.store.commands import CommandStatus
-from pysys.store.restrictions import FAULT, PERSON, RECONCILIATION
+from pysys.store.markets import ListedContract
+from pysys.store.restrictions import FAULT, IDENTITY, PERSON, RECONCILIATION
 from tests.broker import paper_world as world
+from tests.execution import stack
+from tests.execution.test_spread_instruments import with_spreads
 
 DONE, REFUSED, FAILED = CommandStatus.DONE, CommandStatus.REFUSED, CommandStatus.FAILED
 
@@ -210,6 +215,45 @@ def test_a_manual_spread_moves_contracts_and_not_the_strategy(person, desk):
     assert read(desk, lambda unit: unit.orders.active_instrument_orders()) == []
 
 
+@pytest.mark.parametrize(
+    ("what", "sentence"),
+    [
+        ({"strategy": "trnd", "trade": 1}, "No strategy trnd is configured or holds a position. .*: carry, trend"),
+        ({"strategy": "trend", "legs": {"20240500": 1}}, "no contract 20240500 .*: 20240400, 20240600"),
+        ({"strategy": "trend", "legs": {"20240400": 1, "20240700": -1}}, "no contract 20240700"),
+        ({"strategy": "trend", "legs": {"20240200": 1}}, "no contract 20240200"),  # it has expired
+        ({"strategy": "trend", "legs": {"20240800": 1}}, ""),
+    ],
+)
+def test_a_manual_order_names_a_strategy_and_contracts_there_are(person, desk, what, sentence):
+    with desk.desk.store.write() as unit:
+        unit.markets.put_contract(ListedContract(Contract("GOLD", "20240200"), date(2024, 2, 27)))
+        unit.markets.put_contract(ListedContract(Contract("GOLD", "20240800"), date(2024, 8, 28)))
+        unit.commit()
+    command = person.asks("manual_order", instrument="GOLD", **what)
+
+    assert command.status is (REFUSED if sentence else DONE)
+    assert re.search(sentence, command.answer)
+    assert len(read(desk, lambda unit: unit.orders.active_instrument_orders())) == (not sentence)
+
+
+def test_a_contract_nobody_orders_any_more_locks_its_instrument_no_longer(person, desk):
+    with desk.desk.store.write() as unit:
+        unit.markets.put_contract(ListedContract(Contract("GOLD", "20240500")))  # the broker has none
+        unit.commit()
+    person.gets("manual_order", strategy="trend", instrument="GOLD", legs={"20240500": 1}, order_type="market")
+    handler = StackHandler(desk.desk, desk.desk.clock.now() + timedelta(hours=4))
+    for _ in range(3):
+        handler.one_pass()
+        desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(minutes=1))
+    assert [lock.owner for lock in read(desk, lambda unit: unit.restrictions.locks())] == [IDENTITY]
+
+    person.gets("delete_order", level="contract", order_id=1)
+    handler.one_pass()
+
+    assert read(desk, lambda unit: unit.restrictions.locks()) == []
+
+
 def test_a_manual_order_is_refused_behind_a_lock_or_beyond_a_limit_unless_somebody_says_why(person, desk):
     trade = {"strategy": "trend", "instrument": "GOLD", "trade": 3}
     person.gets("set_position_limit", instrument="GOLD", limit=2)
@@ -295,6 +339,48 @@ def test_a_balance_instrument_trade_only_goes_toward_the_contracts_unless_somebo
     assert "trend now holds +2 GOLD" in person.gets("balance_instrument_trade", **trade, quantity=2)
     assert "trend now holds +3 GOLD" in person.gets("balance_instrument_trade", **trade, quantity=1, override="test")
     assert desk.positions() == {"GOLD/20240400": 2}
+
+
+@pytest.mark.parametrize("name", ["balance_trade", "balance_instrument_trade", "manual_order"])
+def test_nobody_trades_for_the_rolls(person, name):
+    what = {"trade": 1} if name == "manual_order" else {"quantity": 1}
+    more = {"contract": "20240400", "price": 2100.0} if name == "balance_trade" else {}
+    answer = person.is_refused(name, strategy="_ROLL_PSEUDO_STRATEGY", instrument="GOLD", **what, **more)
+    assert "needs the strategy whose position it moves" in answer
+
+
+@pytest.mark.parametrize("spread", ["GOLD_CAL", "BUND_GOLD"])
+def test_a_spread_is_balanced_against_its_legs(person, desk, spread):
+    with_spreads(desk)
+    desk.order(spread, 2)
+    desk.work(hours=4)
+    trade = {"strategy": "trend", "instrument": spread}
+
+    assert "is +0 in " in (answer := person.is_refused("balance_instrument_trade", **trade, quantity=-2))
+    assert "would be -2" in answer
+    assert f"trend now holds +3 {spread}" in person.gets(
+        "balance_instrument_trade", **trade, quantity=1, override="a test"
+    )
+    assert f"trend now holds +2 {spread}" in person.gets("balance_instrument_trade", **trade, quantity=-1)
+
+
+def test_a_spread_is_not_booked_or_ordered_as_contracts_of_its_own(person, desk):
+    """What is said to do instead books it, and nothing is sent."""
+    with_spreads(desk)
+    spread = {"strategy": "trend", "instrument": "GOLD_CAL"}
+
+    legs = {"20240400": 1, "20240600": -1}
+    assert "give trade, in units" in person.is_refused("manual_order", **spread, legs=legs, override="insists")
+    answer = person.is_refused("balance_trade", **spread, contract="20240400", quantity=1, price=-20.0)
+    assert "book each leg with `fill_by_hand`" in answer
+
+    person.gets("manual_order", **spread, trade=1)
+    person.gets("spawn_children")
+    for contract, quantity in legs.items():
+        person.gets("fill_by_hand", contract_order=1, contract=contract, quantity=quantity, price=2100.0)
+    assert desk.positions() == {"GOLD/20240400": 1, "GOLD/20240600": -1}
+    assert desk.strategy_positions() == {("trend", "GOLD_CAL"): 1}
+    assert working_at_broker(desk) == set()
 
 
 def test_currency_is_exchanged_once_and_a_pair_the_wrong_way_round_is_refused(person, desk):
@@ -392,6 +478,19 @@ def test_orders_that_hold_up_the_ledger_are_not_deleted_unless_somebody_says_why
     assert read(desk, lambda unit: unit.orders.contract_order(1)).note.startswith("by rob: a story")
 
 
+def test_a_roll_that_owes_a_leg_is_not_deleted_unless_somebody_says_why(person, desk):
+    stack.hold(desk, {world.GOLD_APR: 4})
+    desk.roll_state("GOLD", RollState.FORCE_OUTRIGHT)
+    person.gets("force_rolls")
+    person.gets("fill_by_hand", contract_order=1, contract="20240400", quantity=-4, price=2100.0)
+    person.gets("delete_order", level="contract", order_id=2)
+    roll = {"level": "instrument", "order_id": 1}
+
+    assert "Roll 1 owes +4 GOLD/20240600" in person.is_refused("delete_order", **roll)
+    assert "Roll 1 owes +4 GOLD/20240600" in person.is_refused("empty_stack", level="instrument")
+    assert "off the stack" in person.gets("delete_order", **roll, override="traded elsewhere")
+
+
 def test_a_fill_still_lands_on_an_order_somebody_deleted(person, desk):
     a_working_order(desk)
     person.gets("empty_stack", level="broker", override="I want to see it")
@@ -450,6 +549,9 @@ def test_opposite_orders_are_netted_on_demand(person, desk):
     desk.order("GOLD", 3)
     desk.order("GOLD", -2, strategy="carry")
 
+    person.gets("engage_kill_switch")
+    assert "kill switch is engaged" in person.is_refused("net_instrument_orders")
+    person.gets("release_kill_switch")
     assert person.gets("net_instrument_orders") == "Netted in GOLD."
 
     assert desk.strategy_positions() == {("trend", "GOLD"): 2, ("carry", "GOLD"): -2}

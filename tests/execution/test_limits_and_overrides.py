@@ -10,6 +10,7 @@ from pysys.domain.instruments import Instrument
 from pysys.domain.orders import InstrumentOrderType
 from pysys.domain.overrides import Override
 from pysys.domain.roll_states import RollState
+from pysys.domain.targets import Branch, ConditionalTarget, SimpleTarget
 from pysys.execution.generation import generate_orders
 from pysys.execution.stack_methods import StackHandler
 from tests.broker import paper_world as world
@@ -180,7 +181,90 @@ def test_what_must_not_be_traded_stays_beyond_its_limit_and_that_is_said(desk):
     assert "beyond its limit, and no trading is allowed" in decisions[-1].note
 
 
+def test_what_a_person_lets_break_an_override_is_held_to_one_set_later(desk, person):
+    stack.limit(desk, "GOLD", 1)
+    person.gets("manual_order", strategy="trend", instrument="GOLD", trade=4, override="I want 4")
+    engine(desk).one_pass()
+    desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(seconds=1))
+    person.gets("set_override", kind="no_trading", instrument="GOLD")
+
+    watch(desk, engine(desk), 10)
+
+    assert sent(desk) == [(1,)]
+    assert "no trading" in notes(desk)[0]
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_factor_is_applied_once(desk, conditional):
+    brake(desk, "factor", factor=0.5)
+    now = desk.desk.clock.now()
+    below = Branch(Condition("below", 5000.0, APR), 8)
+    simple, waiting = SimpleTarget("trend", "GOLD", now, 8), ConditionalTarget("trend", "GOLD", now, (below,))
+    stack.want(desk, waiting if conditional else simple)
+    generate_orders(desk.desk, ["trend"])
+
+    watch(desk, engine(desk), 10)
+
+    assert desk.strategy_positions() == {("trend", "GOLD"): 4}
+
+
+def test_a_condition_that_comes_opens_nothing_beside_what_closes_already_under_reduce_only(desk, person):
+    stack.hold(desk, {world.GOLD_APR: 3})
+    desk.order("GOLD", -3)
+    stack.spawn(desk)
+    brake(desk, "reduce_only")
+    waits = stack.place(desk, "GOLD", -2, condition=Condition("below", 5000.0, APR))
+
+    stack.spawn(desk, {("GOLD", APR): 2100.0})
+
+    assert len(stack.stack(desk)) == 1
+    assert stack.order(desk, waits).note == "override reduce only: -2 became +0"
+
+
+@pytest.mark.parametrize(("most", "left"), [(99, 3), (7, 2)])
+def test_a_conditional_order_crossed_in_part_keeps_its_size_while_it_waits(desk, person, most, left):
+    person.gets("manual_order", strategy="trend", instrument="GOLD", trade=3)
+    handler = engine(desk)
+    handler.one_pass()
+    now, terms = desk.desk.clock.now(), {"reference_price": 2100.0, "reference_contract": APR}
+    waits = stack.place(desk, "GOLD", 5, condition=Condition("below", 5000.0, APR), reference_time=now, **terms)
+    stack.place(desk, "GOLD", -2, strategy="carry")
+
+    handler.one_pass()
+    stack.limit(desk, "GOLD", most, "trend")
+    handler.one_pass()
+    assert (stack.order(desk, waits).unfilled, stack.order(desk, waits).fill) == (left, 2)
+    watch(desk, handler, 10)
+
+    assert desk.strategy_positions() == {("trend", "GOLD"): 5 + left, ("carry", "GOLD"): -2}
+    desk.assert_in_balance()
+
+
 # --- position limits ---
+
+
+def test_what_a_person_lets_break_a_limit_is_held_to_one_set_later(desk, person):
+    stack.limit(desk, "GOLD", 1)
+    person.gets("manual_order", strategy="trend", instrument="GOLD", trade=4, override="I want 4")
+    engine(desk).one_pass()
+    person.gets("set_position_limit", instrument="GOLD", limit=2)
+
+    watch(desk, engine(desk), 10)
+
+    assert (sent(desk), desk.strategy_positions()) == ([(1,), (1,)], {("trend", "GOLD"): 2})
+
+
+def test_nothing_is_sold_to_keep_a_limit_before_anything_is_bought(desk, person):
+    order_id = stack.place(desk, "GOLD", 5)
+    person.gets("lock_order", level="instrument", order_id=order_id)
+    person.gets("set_position_limit", instrument="GOLD", limit=2)
+
+    watch(desk, engine(desk), 3)
+    assert (sent(desk), stack.stack(desk)[1].waits_for) == ([], "nothing is held beyond the limit yet")
+
+    person.gets("unlock_order", level="instrument", order_id=order_id)
+    watch(desk, engine(desk), 10)
+    assert desk.strategy_positions() == {("trend", "GOLD"): 2}
 
 
 def test_what_a_person_orders_beyond_a_limit_stays_and_no_strategy_follows(desk, person):

@@ -98,6 +98,28 @@ def test_only_what_may_trade_at_that_price_now_crosses(trading_on_sqlite, terms,
     assert bool(trading.strategy_positions()) is crosses
 
 
+def test_nothing_crosses_while_the_kill_switch_is_engaged_and_all_of_it_does_afterwards(trading_on_sqlite):
+    trading = trading_on_sqlite
+    kill_switch(trading, engaged=True)
+    ids = [stack.place(trading, "GOLD", 2), stack.place(trading, "GOLD", -2, strategy="carry")]
+
+    assert stack.spawn(trading) == 0
+    assert trading.strategy_positions() == {}
+    assert {stack.order(trading, each).waits_for for each in ids} == {
+        "the kill switch is engaged: opposite orders are not netted"
+    }
+
+    kill_switch(trading, engaged=False)
+    assert stack.spawn(trading) == 0
+    assert trading.strategy_positions() == {("trend", "GOLD"): 2, ("carry", "GOLD"): -2}
+
+
+def kill_switch(trading, *, engaged: bool) -> None:
+    with trading.desk.store.write() as unit:
+        unit.restrictions.set_kill_switch(engaged, at=trading.desk.clock.now(), who="tester", why="as the story goes")
+        unit.commit()
+
+
 def test_an_order_already_being_worked_is_never_crossed(trading_on_sqlite):
     trading = trading_on_sqlite
     first = stack.place(trading, "GOLD", 2)

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 import pysys
 from pysys.config import Config
+from pysys.domain.conditions import Condition
 from pysys.domain.errors import ConfigError
 from pysys.domain.orders import OrderStatus
+from pysys.domain.roll_states import RollState
 from pysys.execution.commands import ask, carry_out_waiting
 from pysys.execution.generation import generate_orders
 from pysys.execution.not_sent import MAX_REJECTIONS
@@ -71,6 +74,84 @@ def test_a_panic_order_that_is_held_up_itself_has_nothing_cancelled(desk, person
     watch(desk, handler, 2)
 
     assert len(desk.desk.broker.working_orders()) == 1
+
+
+def limited_to_one_contract(desk, held: int, state: RollState):
+    """Long in April, in a state that moves or closes it, of which a trade limit leaves nearly nothing for the day."""
+    stack.configure(desk, default_algo="market")
+    desk.order("GOLD", held, order_type="market")
+    desk.work(minutes=30)
+    desk.roll_state("GOLD", state)
+    with desk.desk.store.write() as unit:
+        unit.trade_limits.set("", "GOLD", 1, 1, at=desk.desk.clock.now())
+        unit.commit()
+    handler = engine(desk)
+    watch(desk, handler, 2)
+    return handler
+
+
+@pytest.mark.parametrize("state", [RollState.FORCE, RollState.FORCE_OUTRIGHT, RollState.CLOSE])
+def test_a_panic_order_closes_what_is_held_whatever_rolls_or_closes_it(desk, person, state):
+    handler = limited_to_one_contract(desk, 5, state)
+    held = 4 if state is RollState.CLOSE else 5
+    assert desk.positions() == {"GOLD/20240400": held}
+
+    person.gets("manual_order", strategy="trend", instrument="GOLD", trade=-5, order_type="panic")
+    watch(desk, handler, 3)
+
+    assert desk.positions() == desk.broker_positions() == {} and desk.strategy_positions() == {}
+    handler.take_down()
+    assert sent(desk)[-1] == (-held,) and stack.stack(desk) == []
+
+
+def test_a_panic_order_trades_what_is_held_now_and_not_what_an_order_at_work_would_leave(desk):
+    stack.hold(desk, {world.GOLD_APR: 3})
+    desk.roll_state("GOLD", RollState.PASSIVE)
+    desk.order("GOLD", -3)
+    stack.spawn(desk)
+
+    panic = desk.order("GOLD", -3, "carry", order_type="panic")
+    stack.spawn(desk)
+
+    assert stack.traded(desk, panic) == [((APR, -3),)]
+
+
+def test_what_a_panic_order_leaves_is_rolled_after_it(desk, person):
+    handler = limited_to_one_contract(desk, 5, RollState.FORCE)
+
+    person.gets("manual_order", strategy="trend", instrument="GOLD", trade=-2, order_type="panic")
+    person.gets("remove_trade_limit", instrument="GOLD", period_days=1)
+    watch(desk, handler, 5)
+
+    assert desk.positions() == {"GOLD/20240600": 3} and desk.strategy_positions() == {("trend", "GOLD"): 3}
+    desk.assert_in_balance()
+
+
+@pytest.mark.parametrize("state", [RollState.FORCE, RollState.FORCE_OUTRIGHT])
+def test_a_panic_order_waits_until_the_roll_at_the_broker_is_over_and_closes_both_months(desk, person, state):
+    odd = OddBroker(desk.desk.broker)
+    desk.desk = replace(desk.desk, broker=odd)
+    stack.configure(desk, default_algo="market")
+    desk.order("GOLD", 4, order_type="market")
+    desk.work(minutes=30)
+    desk.roll_state("GOLD", state)
+    handler = engine(desk)
+    handler.one_pass()
+    handler.one_pass()  # in legs: left one, entering one
+    odd.stuck = True
+    watch(desk, handler, 2)
+    before = len(sent(desk))
+
+    panic = stack.place(desk, "GOLD", -4, order_type="panic")
+    watch(desk, handler, 1)
+
+    with desk.desk.store.read() as unit:
+        comments = unit.connection.exec_driver_sql("SELECT algo_comment FROM broker_orders ORDER BY id").scalars().all()
+    assert comments[before - 1].startswith(f"makes way for panic order {panic}")
+    odd.stuck = False
+    watch(desk, handler, 3)
+    assert desk.positions() == desk.broker_positions() == {} and desk.strategy_positions() == {}
+    desk.assert_in_balance()
 
 
 # --- a limit order rests whole ---
@@ -182,6 +263,50 @@ def test_after_an_order_is_given_up_a_strategy_may_ask_anew(desk):
     (again,) = generate_orders(desk.desk, ["trend"]).decisions
 
     assert (status, again.trade) == ([OrderStatus.FAILED], 3)
+
+
+@pytest.mark.parametrize("ending", ["given up", "contract", "instrument"])
+@pytest.mark.parametrize("limited", [False, True])
+def test_what_was_to_offset_an_order_does_not_trade_when_that_order_never_does(desk, person, ending, limited):
+    broker = OddBroker(desk.desk.broker)
+    desk.desk = stack.replace(desk.desk, broker=broker)
+    broker.refuses = "no margin"
+    handler, bought = engine(desk), stack.place(desk, "GOLD", 5)
+    handler.one_pass()
+    if limited:
+        person.gets("set_position_limit", instrument="GOLD", limit=2)
+    else:
+        desk.want("GOLD", 0, 0)
+        generate_orders(desk.desk, ["trend"])
+    watch(desk, handler, 1)
+    assert len(stack.stack(desk)) == 2
+
+    if ending == "given up":
+        watch(desk, handler, 30)
+    else:
+        person.gets("delete_order", level=ending, order_id=bought, override="it is refused")
+    broker.refuses = None
+    watch(desk, handler, 5)
+
+    assert (stack.stack(desk), desk.positions()) == ([], {})
+
+
+@pytest.mark.parametrize("condition", [None, Condition("below", 5000.0, APR)])
+def test_what_trades_the_other_way_trades_less_by_what_never_came(desk, person, condition):
+    stack.configure(desk, default_algo="market")
+    person.gets("set_trade_limit", instrument="GOLD", period_days=1, limit=2)
+    stack.place(desk, "GOLD", 5)
+    handler = engine(desk)
+    watch(desk, handler, 3)
+    turned = stack.place(desk, "GOLD", -6, condition=condition)  # from the 5 to be held, to -1
+    person.gets("delete_order", level="contract", order_id=1, override="it does not come")
+
+    assert (stack.order(desk, turned).trade, stack.order(desk, turned).note) == (
+        -3, "order 1 ended with +3 unfilled: -6 became -3",
+    )  # fmt: skip
+    person.gets("remove_trade_limit", instrument="GOLD", period_days=1)
+    watch(desk, handler, 5)
+    assert desk.strategy_positions() == {("trend", "GOLD"): -1}
 
 
 # --- a break that somebody unlocked ---

@@ -10,7 +10,7 @@ from hypothesis import strategies as some
 
 from pysys.domain.errors import NeedsOperator
 from pysys.domain.orders import BrokerOrder, BrokerOrderStatus, Fill
-from pysys.domain.roll_debts import still_owed
+from pysys.domain.roll_debts import ENTERS, LEAVES, still_owed
 from pysys.domain.roll_states import RollState
 from pysys.execution.commands import new_token, request
 from pysys.store.restrictions import PERSON
@@ -214,6 +214,20 @@ def test_a_late_fill_of_the_leaving_leg_opens_the_roll_again(desk):
     assert desk.positions() == {JUN: 4}
 
 
+@pytest.mark.parametrize(("leg", "doubled"), [(LEAVES, (world.GOLD_APR, -1)), (ENTERS, (world.GOLD_JUN, 1))])
+def test_a_leg_of_a_roll_that_fills_twice_is_traded_back(desk, leg, doubled):
+    desk.roll_state("GOLD", RollState.FORCE_OUTRIGHT)
+    desk.work(minutes=30)
+    assert desk.positions() == {JUN: 4}
+    _fill_at_the_broker(desk, stack.children(desk, 2)[leg].id, (doubled,))
+    tomorrow(desk)
+
+    desk.work(minutes=20)
+
+    assert desk.positions() == desk.broker_positions() == {JUN: 4}
+    desk.assert_in_balance()
+
+
 # --- legs filled unevenly ---
 
 
@@ -324,3 +338,19 @@ def test_a_roll_behind_a_lock_is_told_too(desk):
     result = desk.work(minutes=20)
 
     assert "look why it is locked" in result.rolls["GOLD"]
+
+
+@pytest.mark.incident("R5")
+def test_a_roll_behind_an_order_that_does_not_trade_is_told_too(desk):
+    with desk.desk.store.write() as unit:
+        unit.trade_limits.set("carry", "GOLD", 30, 0, at=desk.desk.clock.now())
+        unit.commit()
+    desk.roll_state("GOLD", RollState.FORCE_OUTRIGHT)
+    tomorrow(desk, 2)
+    desk.desk.clock.sleep_until(desk.desk.clock.now() + timedelta(hours=5))
+    behind = desk.order("GOLD", -1, "carry")
+    stack.spawn(desk)
+
+    result = desk.work(minutes=20)
+
+    assert result.rolls["GOLD"].endswith(f"held up by order {behind} in GOLD: let that order trade, or delete it")

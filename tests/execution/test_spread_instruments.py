@@ -18,6 +18,7 @@ from pysys.execution.roll_views import roll_view
 from pysys.execution.spread_book import outright_positions
 from pysys.reports.reconcile import reconcile_report
 from pysys.store.prices import SeriesKey, SeriesKind
+from pysys.store.restrictions import PERSON
 from tests.broker import paper_world as world
 from tests.execution import stack
 
@@ -154,6 +155,26 @@ def test_a_spread_waits_while_a_market_of_its_legs_is_taken_and_says_so(spreads)
     assert stack.order(spreads, waiting).waits_for == f"after roll order {rolling.id} in GOLD"
 
 
+@pytest.mark.parametrize(("wanted", "locked", "waits"), [(1, False, True), (1, True, False), (-1, False, False)])
+def test_a_forced_roll_waits_for_a_spread_that_can_trade_and_reduces_its_market(spreads, wanted, locked, waits):
+    trading = spreads
+    stack.hold(trading, {world.GOLD_APR: 4})
+    if locked:
+        with trading.desk.store.write() as unit:
+            unit.restrictions.lock("BUND", PERSON, at=trading.desk.clock.now(), who="rob", why="a story")
+            unit.commit()
+    spread = stack.place(trading, "BUND_GOLD", wanted)
+    if locked:
+        stack.spawn(trading)  # it says why it waits
+    trading.roll_state("GOLD", RollState.FORCE)
+
+    stack.roll(trading)
+
+    (rolling,) = [each for each in stack.stack(trading) if each.roll_order]
+    assert rolling.waits_for == (f"after order {spread}, which reduces GOLD/20240400" if waits else "")
+    assert stack.traded(trading, rolling.id) == ([] if waits else [((APR, -4), (JUN, 4))])
+
+
 def test_a_spread_target_is_ordered_in_units_at_its_spread_price(spreads):
     now = spreads.desk.clock.now()
     stack.want(spreads, SpreadTarget("trend", "GOLD_CAL", now, 1.6, 2.4, (APR, JUN), -20.0, now))
@@ -178,6 +199,18 @@ def test_strategies_net_in_units_and_a_limit_on_a_spread_is_a_spread_price(sprea
     assert spreads.strategy_positions() == {("trend", "GOLD_CAL"): 1, ("carry", "GOLD_CAL"): -1}
     assert spreads.positions() == {}
     assert stack.children(spreads, limited)[0].limit_price == Decimal("-20")  # down to the tick, for a buyer
+
+
+@pytest.mark.parametrize(("wanted", "units"), [(3, 1), (5, 3)])
+def test_units_netted_between_strategies_have_no_legs_to_take_over(spreads, wanted, units):
+    trading, now = spreads, spreads.desk.clock.now()
+    buying = stack.place(trading, "BUND_GOLD", wanted, reference_price=180.0, reference_time=now)
+    stack.place(trading, "BUND_GOLD", -2, strategy="carry", reference_price=180.0, reference_time=now)
+
+    stack.spawn(trading)
+
+    assert stack.order(trading, buying).fill == 2  # crossed
+    assert stack.traded(trading, buying) == [(("20240300", 3 * units),), ((APR, -units),)]
 
 
 def test_a_limit_between_markets_and_an_unknown_spread_price_wait(spreads):

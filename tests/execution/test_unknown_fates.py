@@ -425,7 +425,7 @@ def test_a_cancel_without_an_answer_is_noted_and_the_rest_is_done(desk, odd, whe
 
     row = broker_rows(desk)[0]
     assert (row.cancel_requested_at is not None, "no answer to the cancel" in row.algo_comment) == (True, True)
-    assert odd.calls["cancel"] == 1
+    assert odd.calls["cancel"] == 7 + (when != "end of day")  # the day asks while it waits for an answer
     assert engine.result.faults == {}
     assert engine.result.unresolved == ["1-1-t"]
     assert stack.order(desk, other).id not in [each.id for each in stack.stack(desk)]
@@ -448,6 +448,30 @@ def test_a_cancel_that_could_not_be_asked_at_the_end_of_the_day_is_asked_again(d
 
     assert odd.open_orders() == []
     assert engine.result.unresolved == []
+
+
+@pytest.mark.parametrize("unanswered", [1, 3])
+def test_a_cancel_without_an_answer_is_asked_for_again_at_the_end_of_the_day(desk, odd, unanswered):
+    """The first time by a person, hours before; until it is answered the order works at the broker."""
+    rest_far_away(desk)
+    engine = handler(desk)
+    live(desk, engine, minutes=1)
+    times = []
+
+    def cancel(ref):
+        times.append(ref)
+        if len(times) <= unanswered:
+            raise OutcomeUnknown("nothing was heard")
+        odd.real.cancel(ref)
+
+    odd.cancel = cancel
+    ask(desk, "cancel_broker_order", order_ref="1-1-t")
+    live(desk, engine, minutes=5)
+    first = broker_rows(desk)[0].cancel_requested_at
+    engine.take_down()
+
+    assert (len(times), odd.open_orders(), engine.result.unresolved) == (unanswered + 1, [], [])
+    assert broker_rows(desk)[0].cancel_requested_at == first
 
 
 def a_lease(desk) -> TradingLease:
