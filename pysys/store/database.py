@@ -83,8 +83,8 @@ def _begin(connection: Connection) -> None:
 def transaction(engine: Engine, *, writer: bool) -> Iterator[Connection]:
     """One transaction; it is undone on leaving unless `connection.commit()` was called."""
     with engine.connect() as connection:
-        if not writer and engine.dialect.name == "postgresql":
-            connection.execution_options(isolation_level="REPEATABLE READ")
+        if engine.dialect.name == "postgresql":
+            connection.execution_options(isolation_level="READ COMMITTED" if writer else "REPEATABLE READ")
         yield connection.execution_options(writer=writer)
 
 

@@ -431,19 +431,25 @@ def test_a_cancel_without_an_answer_is_noted_and_the_rest_is_done(desk, odd, whe
     assert stack.order(desk, other).id not in [each.id for each in stack.stack(desk)]
 
 
-def test_a_cancel_that_could_not_be_asked_at_the_end_of_the_day_is_asked_again(desk, odd):
-    rest_far_away(desk)
-    engine = handler(desk)
-    live(desk, engine, minutes=1)
+def cancels_fail_first(odd, count: int, error: Exception) -> list[str]:
+    """The first `count` cancels fail; the references asked for, as they come."""
     times = []
 
     def cancel(ref):
         times.append(ref)
-        if len(times) == 1:
-            raise BrokerUnavailable("the line is down")
+        if len(times) <= count:
+            raise error
         odd.real.cancel(ref)
 
     odd.cancel = cancel
+    return times
+
+
+def test_a_cancel_that_could_not_be_asked_at_the_end_of_the_day_is_asked_again(desk, odd):
+    rest_far_away(desk)
+    engine = handler(desk)
+    live(desk, engine, minutes=1)
+    cancels_fail_first(odd, 1, BrokerUnavailable("the line is down"))
     engine.take_down()
 
     assert odd.open_orders() == []
@@ -456,15 +462,7 @@ def test_a_cancel_without_an_answer_is_asked_for_again_at_the_end_of_the_day(des
     rest_far_away(desk)
     engine = handler(desk)
     live(desk, engine, minutes=1)
-    times = []
-
-    def cancel(ref):
-        times.append(ref)
-        if len(times) <= unanswered:
-            raise OutcomeUnknown("nothing was heard")
-        odd.real.cancel(ref)
-
-    odd.cancel = cancel
+    times = cancels_fail_first(odd, unanswered, OutcomeUnknown("nothing was heard"))
     ask(desk, "cancel_broker_order", order_ref="1-1-t")
     live(desk, engine, minutes=5)
     first = broker_rows(desk)[0].cancel_requested_at

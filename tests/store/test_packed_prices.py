@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, delete, func, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
 
 from pysys.domain.prices import CarryRows, MultipleRows, PriceRows, to_moment
 from pysys.store import packed
@@ -225,6 +226,19 @@ def test_nothing_is_packed_while_somebody_changes_rows_by_hand(gold: Store) -> N
         do(unit, "GOLD", "append", [40])
         unit.commit()
     assert packed_until(gold, "GOLD") == [40, 39]
+
+
+def test_a_transaction_that_would_not_see_what_was_packed_since_must_not_change_prices(gold: Store) -> None:
+    if gold.engine.dialect.name == "sqlite":
+        pytest.skip("SQLite's transactions see everything that was committed before they write")
+    with gold.engine.connect() as by_hand_with_old_eyes:
+        by_hand_with_old_eyes.execution_options(isolation_level="REPEATABLE READ")
+        by_hand_with_old_eyes.execute(select(func.count()).select_from(multiple_prices))
+        with gold.write() as unit:
+            do(unit, "GOLD", "append", list(range(20, 40)))
+            unit.commit()
+        with pytest.raises(DBAPIError, match="READ COMMITTED transactions only"):
+            by_hand_with_old_eyes.execute(update(multiple_prices).values(price=55.0))
 
 
 def test_truncating_a_table_forgets_its_series(gold: Store) -> None:

@@ -143,8 +143,13 @@ def test_an_exchange_rate_matters_where_money_is_counted() -> None:
     assert computed(run_backtest(base(), dearer, cache=cache)) == ["exchange rates", *SIZING]
 
 
-def test_a_readers_rule_is_computed_again_when_its_file_is_edited(tmp_path: Path) -> None:
-    file = tmp_path / "idea.py"
+@pytest.mark.parametrize("edited", ["idea.py", "help.py"])
+def test_a_readers_rule_is_computed_again_when_its_file_or_one_it_imports_is_edited(
+    tmp_path: Path, edited: str
+) -> None:
+    imports = "from help import days\n\n" if edited == "help.py" else ""
+    rule = f"{imports}def rule(price):\n    return price.diff(days)\n"
+    (tmp_path / "idea.py").write_text(rule, encoding="utf-8")
     config = base(
         trading_rules={"mine": {"function": "idea.rule", "data": ["rawdata.get_daily_prices"], "other_args": {}}},
         forecast_scalars={"mine": 1.0},
@@ -153,23 +158,8 @@ def test_a_readers_rule_is_computed_again_when_its_file_is_edited(tmp_path: Path
     data, cache = prices(), StageCache()
     found = []
     for days in (1, 1, 2):
-        file.write_text(f"def rule(price):\n    return price.diff({days})\n", encoding="utf-8")
-        found.append(computed(run_backtest(config, data, rules_folder=tmp_path, cache=cache)))
-    assert found[1] == []
-    assert found[2] == ["rule mine", "combination", *SIZING]
-
-
-def test_a_readers_rule_is_computed_again_when_a_file_it_imports_is_edited(tmp_path: Path) -> None:
-    (tmp_path / "idea.py").write_text("from help import days\n\ndef rule(price):\n    return price.diff(days)\n")
-    config = base(
-        trading_rules={"mine": {"function": "idea.rule", "data": ["rawdata.get_daily_prices"], "other_args": {}}},
-        forecast_scalars={"mine": 1.0},
-        forecast_weights={"mine": 1.0},
-    )
-    data, cache = prices(), StageCache()
-    found = []
-    for days in (1, 1, 2):
-        (tmp_path / "help.py").write_text(f"days = {days}\n", encoding="utf-8")
+        text = f"days = {days}\n" + (rule if edited == "idea.py" else "")
+        (tmp_path / edited).write_text(text, encoding="utf-8")
         found.append(computed(run_backtest(config, data, rules_folder=tmp_path, cache=cache)))
     assert found[1] == []
     assert found[2] == ["rule mine", "combination", *SIZING]

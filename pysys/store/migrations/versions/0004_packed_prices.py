@@ -16,6 +16,9 @@ END
 _FUNCTION = """
 CREATE FUNCTION forget_packed_prices() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'Prices are changed in READ COMMITTED transactions only: others miss what was packed since';
+    END IF;
     DELETE FROM packed_prices USING (SELECT series_id, min(time) AS first FROM changed GROUP BY series_id) AS one
     WHERE packed_prices.series_id = one.series_id AND packed_prices.until >= one.first;
     RETURN NULL;
