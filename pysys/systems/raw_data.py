@@ -13,7 +13,7 @@ from pysys.systems.asset_classes import median_of_class, median_of_present, memb
 from pysys.systems.daily import DailyGrid, business_days
 from pysys.systems.factors import demeaned, factor
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries, MultiplePrices
-from pysys.systems.smoothing import decay_of_com, divide, ew_mean, forward_fill, lag
+from pysys.systems.smoothing import decay_of_com, divide, ew_mean, forward_fill, lag, some_columns
 from pysys.systems.volatility import Volatility
 
 ROOT_OF_YEAR = 16.0  # square root of 256 business days
@@ -30,6 +30,10 @@ class Panel:
 
     values: FloatArray
     index: BoolArray
+
+    def of(self, columns: slice) -> Panel:
+        """The same of some instruments."""
+        return Panel(np.ascontiguousarray(self.values[:, columns]), np.ascontiguousarray(self.index[:, columns]))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +109,10 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
         ]
     )
     returns = price - lag(price)
-    vol = volatility.estimate(returns, price_index)
+    daily_returns, vol = Panel(returns, price_index), np.empty(returns.shape)
+    for some in some_columns(len(series)):
+        part = daily_returns.of(some)
+        vol[:, some] = volatility.estimate(part.values, part.index)
     norm_return = returns / lag(vol)
     cumulated = cumulate_present(norm_return)
     classes = [one.meta.asset_class for one in series]
@@ -115,7 +122,7 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
         grid=grid,
         price=Panel(price, price_index),
         denominator_price=Panel(raw_price, raw_index),
-        daily_returns=Panel(returns, price_index),
+        daily_returns=daily_returns,
         daily_returns_vol=Panel(vol, price_index),
         annualised_roll=Panel(roll, raw_index),
         raw_carry=Panel(roll / (ROOT_OF_YEAR * vol), price_index | raw_index),

@@ -20,6 +20,7 @@ from pysys.systems.established_rules import ESTABLISHED_RULES, FLAT_IS_A_FORECAS
 from pysys.systems.market_data import FloatArray
 from pysys.systems.raw_data import RULE_DATA, Panel, RawData
 from pysys.systems.rules import Rule
+from pysys.systems.smoothing import some_columns
 from pysys.systems.yaml_keys import number, within
 
 if TYPE_CHECKING:
@@ -35,9 +36,11 @@ def raw_forecast(spec: RuleSpec, rule: Rule, raw: RawData) -> Panel:
     """
     panels = [_data(spec, name, raw) for name in spec.data]
     index = np.logical_or.reduce([panel.index for panel in panels])
-    values = np.where(index, rule(*panels, **_arguments(spec)), np.nan)
-    if rule not in FLAT_IS_A_FORECAST:
-        values[values == 0.0] = np.nan
+    values = np.full(index.shape, np.nan)
+    for columns in some_columns(index.shape[1]):
+        forecast = rule(*(panel.of(columns) for panel in panels), **_arguments(spec))
+        known = index[:, columns] if rule in FLAT_IS_A_FORECAST else index[:, columns] & (forecast != 0.0)
+        np.copyto(values[:, columns], forecast, where=known)
     return Panel(values, index)
 
 

@@ -6,16 +6,12 @@ block of rows, which is as exact as running them row by row and keeps the whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Concatenate, ParamSpec
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pysys.systems.market_data import BoolArray, FloatArray
-
-Parameters = ParamSpec("Parameters")
 
 _BLOCK = 32  # rows; small enough for BLAS to stay on one thread
 _COLUMNS = 32
@@ -23,20 +19,11 @@ _FAINT = 1e-200  # a weight that is not yet so small that digits are lost
 _ROUNDING = 1e-14  # a variance below this share of the mean square is nothing but rounding
 
 
-def _some_columns_at_a_time(
-    function: Callable[Concatenate[FloatArray, Parameters], list[FloatArray]],
-) -> Callable[Concatenate[FloatArray, Parameters], list[FloatArray]]:
-    """The same for wide arrays in parts that stay in the processor's cache."""
-
-    @wraps(function)
-    def in_parts(values: FloatArray, *args: Parameters.args, **kwargs: Parameters.kwargs) -> list[FloatArray]:
-        if values.ndim < 2 or values.shape[1] <= 2 * _COLUMNS:
-            return function(values, *args, **kwargs)
-        starts = range(0, values.shape[1], _COLUMNS)
-        parts = [function(np.ascontiguousarray(values[:, n : n + _COLUMNS]), *args, **kwargs) for n in starts]
-        return [np.concatenate(each, axis=1) for each in zip(*parts, strict=True)]
-
-    return in_parts
+def some_columns(count: int) -> list[slice]:
+    """So many columns in parts whose history stays in the processor's cache while something is worked out of it."""
+    if count <= 2 * _COLUMNS:
+        return [slice(0, count)]
+    return [slice(start, min(start + _COLUMNS, count)) for start in range(0, count, _COLUMNS)]
 
 
 def decay_of_span(span: float) -> float:
@@ -95,7 +82,6 @@ def ew_mean(values: FloatArray, decay: float, min_periods: int = 1) -> FloatArra
     return ew_means(values, (decay,), min_periods)[0]
 
 
-@_some_columns_at_a_time
 def ew_means(values: FloatArray, decays: Sequence[float], min_periods: int = 1) -> list[FloatArray]:
     """`ew_mean` of the same values at several decays."""
     present = ~np.isnan(values)
@@ -119,11 +105,6 @@ def ew_std(values: FloatArray, decay: float, min_periods: int) -> FloatArray:
 
     NaN before `min_periods` (at least two) values were present; on a missing day the last one repeats.
     """
-    return _ew_std(values, decay, min_periods)[0]
-
-
-@_some_columns_at_a_time
-def _ew_std(values: FloatArray, decay: float, min_periods: int) -> list[FloatArray]:
     present = ~np.isnan(values)
     numbers, ones = np.where(present, values, 0.0), present.astype(np.float64)
     known = present & _enough(present, max(min_periods, 2))
@@ -133,7 +114,7 @@ def _ew_std(values: FloatArray, decay: float, min_periods: int) -> list[FloatArr
     variance = mean_square - mean * mean
     variance[variance < _ROUNDING * mean_square] = 0.0
     std = np.sqrt(divide(variance, 1.0 - ew_sum(ones, decay * decay) / weight / weight))
-    return [_take(std, _last_known(known))]
+    return _take(std, _last_known(known))
 
 
 def rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float) -> FloatArray:
@@ -141,11 +122,6 @@ def rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float)
 
     The window is put together from pieces of 1, 2, 4, ... rows, so sums do not lose digits to subtraction.
     """
-    return _rolling(values, window, combine, identity)[0]
-
-
-@_some_columns_at_a_time
-def _rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float) -> list[FloatArray]:
     out = np.full_like(values, identity)
     piece, size, taken = values, 1, 0
     while size <= window:
@@ -155,7 +131,7 @@ def _rolling(values: FloatArray, window: int, combine: np.ufunc, identity: float
         if 2 * size <= window:
             piece = combine(piece, _delayed(piece, size, identity))
         size *= 2
-    return [out]
+    return out
 
 
 def rolling_count(present: BoolArray, window: int) -> FloatArray:

@@ -26,6 +26,7 @@ from pysys.systems.positions import (
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.risk_overlay import PortfolioRisk, RiskOverlay, portfolio_risk
 from pysys.systems.small_system import optimised_positions, optimiser_inputs
+from pysys.systems.smoothing import some_columns
 from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
 
 
@@ -115,15 +116,17 @@ def fixed_forecast_parameters(config: BacktestConfig, codes: Sequence[str]) -> F
 def combination(config: BacktestConfig, forecasts: Mapping[str, Panel], parameters: ForecastParameters) -> Panel:
     """Raw forecasts scaled, capped and combined."""
     index = np.logical_or.reduce([panel.index for panel in forecasts.values()])
-    combined = combined_forecast(
-        {name: panel.values for name, panel in forecasts.items()},
-        parameters.scalars,
-        parameters.weights,
-        index,
-        span=config.forecast_weight_ewma_span,
-        multiplier=parameters.multiplier,
-        cap=config.forecast_cap,
-    )
+    combined = np.empty(index.shape)
+    for columns in some_columns(index.shape[1]):
+        combined[:, columns] = combined_forecast(
+            {name: np.ascontiguousarray(panel.values[:, columns]) for name, panel in forecasts.items()},
+            {name: scalar[..., columns] for name, scalar in parameters.scalars.items()},
+            {name: weight[..., columns] for name, weight in parameters.weights.items()},
+            index[:, columns],
+            span=config.forecast_weight_ewma_span,
+            multiplier=parameters.multiplier[..., columns],
+            cap=config.forecast_cap,
+        )
     return Panel(combined, index)
 
 
@@ -249,22 +252,25 @@ def account_of(
     average_position: contracts at an average forecast; instr_value_vol: of one contract, base currency a day.
     roll_share: of the position held, that pays for being rolled.
     """
-    held = accounting.filled_positions(decided)
     point_size = np.array([one.point_size for one in facts])
-    gross = accounting.gross_profit(held, raw.price.values, point_size, fx_rate)
-    if config.use_sr_costs:
-        yearly = yearly_sr_costs(raw, facts, decided.values, average_position)
-        costs = daily_sr_costs(yearly, raw.grid.dates, held, average_position, instr_value_vol)
-        return accounting.Account(gross, costs)
-    costs = accounting.daily_costs(
-        raw.grid,
-        held,
-        raw.price.values,
-        facts,
-        fx,
-        vol_normalise=config.vol_normalise_currency_costs,
-        roll_share=roll_share,
-    )
+    yearly = yearly_sr_costs(raw, facts, decided.values, average_position) if config.use_sr_costs else None
+    gross, costs = np.empty(decided.values.shape), np.empty(decided.values.shape)
+    for some in some_columns(len(facts)):
+        held, price = accounting.filled_positions(decided.of(some)), raw.price.of(some).values
+        gross[:, some] = accounting.gross_profit(held, price, point_size[some], fx_rate[:, some])
+        if yearly is None:
+            costs[:, some] = accounting.daily_costs(
+                raw.grid,
+                held,
+                price,
+                facts[some],
+                fx[some],
+                vol_normalise=config.vol_normalise_currency_costs,
+                roll_share=roll_share,
+            )
+        else:
+            average, of_contract = average_position[:, some], instr_value_vol[:, some]
+            costs[:, some] = daily_sr_costs(yearly[some], raw.grid.dates, held, average, of_contract)
     return accounting.Account(gross, costs)
 
 
