@@ -54,11 +54,10 @@ class MethodRun:
 
 def process_names(config: Config) -> list[str]:
     """Every configured process, in the order of their start times; those without one last."""
-    starts = config.process_configuration_start_time
-    names = {*config.process_configuration_methods, *starts} - {"default"}
+    names = {*config.process_configuration_methods, *config.process_configuration_start_time} - {"default"}
 
     def place(name: str) -> tuple[bool, time, str]:
-        start = starts.get(name, starts.get("default"))
+        start = config.process_times(name)[0]
         return start is None, time.min if start is None else start, name
 
     return sorted(names, key=place)
@@ -66,8 +65,7 @@ def process_names(config: Config) -> list[str]:
 
 def process_window(config: Config, name: str) -> Window:
     """Start and stop of a process. Raises ConfigError when neither it nor `default` has them."""
-    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
-    start, stop = starts.get(name, starts.get("default")), stops.get(name, stops.get("default"))
+    start, stop = config.process_times(name)
     if start is None or stop is None:
         raise ConfigError(
             f"{name} has no start or stop time. Add it, or `default`, to process_configuration_start_time and "

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import count
 from zoneinfo import ZoneInfo
 
+SATURDAY = 5
 PREVIOUS_PROCESS_LIMIT = timedelta(hours=24)
 
 
@@ -51,6 +53,18 @@ class Window:
         day = now.astimezone(ZoneInfo(self.timezone)).date()
         yesterday = self._on(day - timedelta(days=1))
         return yesterday if yesterday[0] <= now < yesterday[1] else self._on(day)
+
+    def last_stop_before(self, now: datetime) -> datetime:
+        """The last stop on a weekday that was over when the occurrence of `now` started.
+
+        >>> day = Window(time(0), time(19, 45), "UTC")
+        >>> day.last_stop_before(datetime(2024, 3, 4, 9, tzinfo=ZoneInfo("UTC"))).isoformat()  # a Monday
+        '2024-03-01T19:45:00+00:00'
+        """
+        start, _ = self.occurrence(now)
+        days = (start.date() - timedelta(days=back) for back in count())
+        stops = (self._on(day)[1] for day in days)
+        return next(stop for stop in stops if stop <= start and stop.weekday() < SATURDAY)
 
     def _on(self, day: date) -> tuple[datetime, datetime]:
         zone = ZoneInfo(self.timezone)

@@ -1,5 +1,6 @@
 """The end of order families: filled to the last leg, or ended with the day."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -12,17 +13,24 @@ from pysys.execution.restraining import keeps_limit
 from pysys.store.unit import UnitOfWork
 
 DONE = OrderStatus.DONE
+log = logging.getLogger(__name__)
 NOT_FILLED = "not filled by the end of the day"
 
 
 def complete_orders(
-    unit: UnitOfWork, now: datetime, instruments: Collection[str] | None = None, *, end_of_day: bool = False
+    unit: UnitOfWork,
+    now: datetime,
+    instruments: Collection[str] | None = None,
+    *,
+    end_of_day: bool = False,
+    ended_with: datetime | None = None,
 ) -> int:
     """Deactivate families that are entirely filled, or more; at the end of day all families nothing is working for.
 
-    instruments: of which; all of them when not given. Orders stay in their tables as history. A roll that was cut off
-    between two contracts stays on the instrument stack, its contract orders ended, until what it owes is made good. How
-    many instrument orders ended. Safe to repeat.
+    instruments: of which; all of them when not given. ended_with: the end of an earlier day; what is left of families
+    made until then ends as it should have that day, and what was decided against it trades less. Orders stay in their
+    tables as history. A roll that was cut off between two contracts stays on the instrument stack, its contract orders
+    ended, until what it owes is made good. How many instrument orders ended. Safe to repeat.
     """
     open_parents = {order.parent_id for order in unit.orders.active_broker_orders()}
     active = unit.orders.active_instrument_orders()
@@ -37,7 +45,9 @@ def complete_orders(
         filled = bool(children) and all(child.is_filled for child in children)
         complete = filled and (family.roll_order or family.unfilled * family.trade <= 0)
         owed = roll_debt(children) if family.order_type is InstrumentOrderType.ZERO_ROLL else {}
-        if not complete and not end_of_day and not _made_good(children, working, owed):
+        over = end_of_day or complete or _made_good(children, working, owed)
+        left_over = not over and ended_with is not None and _is_left_over(family, children, working, ended_with)
+        if not over and not left_over:
             continue
         for child in children:
             unit.orders.end_contract_order(child.id, _ending(child.is_filled), now)
@@ -46,6 +56,14 @@ def complete_orders(
             continue
         note = "" if complete else NOT_FILLED
         unit.orders.end_instrument_order(family.id, _ending(complete), now, note)
+        if left_over:
+            log.warning(
+                "%s: order %d is left from an earlier day, %+d unfilled: ended",
+                family.instrument,
+                family.id,
+                family.unfilled,
+            )
+            call_off_offsets(unit, family, family.unfilled, now)
         ended += 1
     return ended
 
@@ -108,6 +126,14 @@ def call_off_offsets(unit: UnitOfWork, family: InstrumentOrder, never: int, now:
         elif less:
             note = f"{why}: {order.unfilled:+d} became {order.unfilled + less:+d}"
             unit.orders.change_trade(order.id, order.trade + less, note)
+
+
+def _is_left_over(
+    family: InstrumentOrder, children: Sequence[ContractOrder], working: Collection[int], ended_with: datetime
+) -> bool:
+    """Whether a family and all of it that is on the stack was made until then; what a roll owes is ordered anew."""
+    made = [family.generated_at, *(child.generated_at for child in children if child.id in working)]
+    return max(made) <= ended_with
 
 
 def _made_good(children: Sequence[ContractOrder], working: Collection[int], owed: Mapping[Contract, int]) -> bool:

@@ -31,8 +31,15 @@ from pysys.execution.sending import held_up
 from pysys.execution.spawning import closes_for_conditions, prices_for_conditions, spawn_contract_orders
 from pysys.execution.spread_book import markets_of_instrument
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
+from pysys.execution.trading_day import REMOVAL, orders_end_with
 from pysys.execution.wire import TradingStopped
-from pysys.execution.working import cancel_excess, cancel_overdue, manage_working_orders, request_cancel
+from pysys.execution.working import (
+    cancel_excess,
+    cancel_left_over,
+    cancel_overdue,
+    manage_working_orders,
+    request_cancel,
+)
 from pysys.store.sent_orders import SentOrder
 from pysys.store.unit import UnitOfWork
 
@@ -74,6 +81,7 @@ class StackHandler:
         self._lease = lease
         self.result = StackHandlerResult(now)
         self.sessions = Sessions(desk.broker, now, stops)
+        self._ended_with = orders_end_with(desk.config, now)  # the day before, whoever took it down
         self.reconciler = Reconciler(desk)
         self.patience = Patience()
         self._rules = method_rules(desk.config)
@@ -203,8 +211,8 @@ class StackHandler:
         return 0
 
     def handle_completed_orders(self) -> int:
-        """End families that are filled to the last leg."""
-        if not self._something_to_advance():
+        """End families that are filled to the last leg, and what an earlier day has left."""
+        if not self._something_to_advance() and not self._something_left_over():
             return 0
         return self.result.add("families_completed", self._end_families("ending its orders failed"))
 
@@ -213,7 +221,9 @@ class StackHandler:
             with self.desk.store.write() as unit:
                 if self._lease is not None:
                     self._lease.require(unit)
-                ended = complete_orders(unit, self.desk.clock.now(), codes, end_of_day=end_of_day)
+                ended = complete_orders(
+                    unit, self.desk.clock.now(), codes, end_of_day=end_of_day, ended_with=self._ended_with
+                )
                 unit.commit()
             return ended
 
@@ -279,6 +289,12 @@ class StackHandler:
         with self.desk.store.read() as unit:
             return unit.orders.families_to_advance()
 
+    def _something_left_over(self) -> bool:
+        if self._ended_with is None:
+            return False
+        with self.desk.store.read() as unit:
+            return unit.orders.any_made_by(self._ended_with)
+
     def place_broker_orders(self) -> int:
         """Let the algos look at their orders, and send new ones for contract orders that can trade now."""
         if self._stopped():
@@ -324,6 +340,8 @@ class StackHandler:
             self.check_external_position_break()
         with self.desk.store.read() as unit:
             waiting = unit.orders.active_contract_orders()
+        if self._ended_with is not None:
+            waiting = [order for order in waiting if order.generated_at > self._ended_with]
         chosen = (order.instrument for order in waiting if only in (None, order.id))
         findings = self.reconciler.findings  # a break stands, whoever has lifted its lock meanwhile
         codes = [code for code in chosen if code not in {*findings.suspected, *findings.breaks}]
@@ -344,12 +362,14 @@ class StackHandler:
         return cancelled + cancel_overdue(self.desk, working)
 
     def _without_excess(self, codes: Collection[str]) -> tuple[list[BrokerOrder], int]:
-        """Orders at the broker, and how many others were cancelled because they could trade too much."""
+        """Orders at the broker, and how many others were cancelled: of an earlier day, or they could trade too much."""
         with self.desk.store.read() as unit:
             working = [order for order in unit.orders.active_broker_orders() if order.instrument in codes]
             parents = {order.id: order for order in unit.orders.active_contract_orders()} if working else {}
+        left = [] if self._ended_with is None else cancel_left_over(self.desk, working, self._ended_with)
+        working = [order for order in working if order not in left]
         excess = cancel_excess(self.desk, working, parents)
-        return [order for order in working if order not in excess], len(excess)
+        return [order for order in working if order not in excess], len(left) + len(excess)
 
     def _create(self, waiting: Sequence[ContractOrder], only: int | None, codes: Collection[str]) -> int:
         markets = self._markets(codes)
@@ -478,7 +498,6 @@ _PLACING = (
     "spawn_children_from_new_instrument_orders",
     "create_broker_orders_from_contract_orders",
 )
-REMOVAL = "safe_stack_removal"
 _ONCE = "generate_force_roll_orders"
 
 
@@ -501,9 +520,3 @@ def method_rules(config: Config) -> list[MethodRule]:
         MethodRule(name, each.frequency, each.max_executions, each.run_on_completion_only)
         for name, each in found.items()
     ]
-
-
-def takes_down(config: Config) -> bool:
-    """Whether the stacks are taken down at the end."""
-    configured = config.process_configuration_methods.get(PROCESS)
-    return configured is None or REMOVAL in configured

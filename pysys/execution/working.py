@@ -89,6 +89,15 @@ def cancel_overdue(desk: Desk, orders: Sequence[BrokerOrder]) -> int:
     return cancelled
 
 
+def cancel_left_over(desk: Desk, orders: Sequence[BrokerOrder], ended_with: datetime) -> list[BrokerOrder]:
+    """Cancel what was made until the end of an earlier day, and should have ended with it; those asked for."""
+    left = [order for order in _at_broker(orders) if order.created_at <= ended_with]
+    for order in left:
+        log.warning("order %s is left from an earlier day: cancelled", order.order_ref)
+        request_cancel(desk, order, "left from an earlier day")
+    return left
+
+
 def cancel_excess(desk: Desk, orders: Sequence[BrokerOrder], parents: Mapping[int, ContractOrder]) -> list[BrokerOrder]:
     """Cancel all broker orders of a contract order that could together trade more than it still wants; those asked for.
 
