@@ -55,21 +55,26 @@ class Window:
         return yesterday if yesterday[0] <= now < yesterday[1] else self._on(day)
 
     def last_stop_before(self, now: datetime) -> datetime:
-        """The last stop on a weekday that was over when the occurrence of `now` started.
+        """The last stop of a weekday that was over by `now`, or when the occurrence that holds `now` started.
 
         >>> day = Window(time(0), time(19, 45), "UTC")
         >>> day.last_stop_before(datetime(2024, 3, 4, 9, tzinfo=ZoneInfo("UTC"))).isoformat()  # a Monday
         '2024-03-01T19:45:00+00:00'
         """
-        start, _ = self.occurrence(now)
-        days = (start.date() - timedelta(days=back) for back in count())
-        stops = (self._on(day)[1] for day in days)
-        return next(stop for stop in stops if stop <= start and stop.weekday() < SATURDAY)
+        start, stop = self.occurrence(now)
+        by = start if start <= now < stop else now
+        occurrences = (self._on(by.astimezone(start.tzinfo).date() - timedelta(days=back)) for back in count())
+        return next(stop for start, stop in occurrences if stop <= by and is_of_weekday(start, stop))
 
     def _on(self, day: date) -> tuple[datetime, datetime]:
         zone = ZoneInfo(self.timezone)
         last = day + timedelta(days=1) if self.stop <= self.start else day
         return datetime.combine(day, self.start, zone), datetime.combine(last, self.stop, zone)
+
+
+def is_of_weekday(start: datetime, stop: datetime) -> bool:
+    """Whether the middle of an occurrence is on a weekday: from Sunday evening to Monday evening is Monday's."""
+    return (start + (stop - start) / 2).weekday() < SATURDAY
 
 
 @dataclass(frozen=True, slots=True)

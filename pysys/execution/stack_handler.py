@@ -14,7 +14,7 @@ from pysys.execution.isolation import Patience
 from pysys.execution.lease import TradingLease, claim_trading
 from pysys.execution.stack_methods import StackHandler
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
-from pysys.execution.trading_day import next_stop, takes_down
+from pysys.execution.trading_day import next_stop, taken_down_until, takes_down
 from pysys.execution.wire import wired
 
 __all__ = ["StackHandlerResult", "pull_fills", "run_stack_handler"]
@@ -112,7 +112,7 @@ class _Loop:
                 self._sleep(now)
         self.lease.beat()
         if takes_down(self.desk.config):
-            self.handler.take_down()
+            self.handler.take_down(taken_down_until(self.desk.config, clock.now()))
         else:
             self.handler.result.unresolved = self.handler.unsettled()
         self.handler.result.ended = clock.now()

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from pysys.config import Config
 from pysys.domain.errors import NotAllowedNow
-from pysys.domain.process_rules import Window
+from pysys.domain.process_rules import Window, is_of_weekday
 from pysys.execution.stack_result import PROCESS
 
 REMOVAL = "safe_stack_removal"
@@ -37,12 +37,28 @@ def takes_down(config: Config) -> bool:
 
 
 def orders_end_with(config: Config, now: datetime) -> datetime | None:
-    """The end of the day before: what was ordered until then has ended with it, or should have.
+    """The end of the last day that is over: what was ordered until then has ended with it, or should have.
 
     Days end at the configured stop; what is ordered after it, and on a weekend, is for the next one. None where orders
     live on, because the stacks are not taken down or no stop is configured.
     """
-    start, stop = config.process_times(PROCESS)
-    if stop is None or not takes_down(config):
+    window = _window(config)
+    return None if window is None or not takes_down(config) else window.last_stop_before(now)
+
+
+def taken_down_until(config: Config, now: datetime) -> datetime | None:
+    """What was ordered until then ends when the stacks are taken down now; None for everything.
+
+    That is everything on a working day. In an evening or on a weekend it is what the last day has left, and what was
+    ordered since then is for the next one.
+    """
+    window = _window(config)
+    if window is None:
         return None
-    return Window(start or time(0), stop, config.timezone).last_stop_before(now)
+    start, stop = window.occurrence(now)
+    return None if start <= now <= stop and is_of_weekday(start, stop) else window.last_stop_before(now)
+
+
+def _window(config: Config) -> Window | None:
+    start, stop = config.process_times(PROCESS)
+    return None if stop is None else Window(start or time(0), stop, config.timezone)
