@@ -93,7 +93,7 @@ def test_a_damaged_row_in_the_middle_holds_up_its_own_instrument_only(trading_on
     trading = trading_on_sqlite
     come_so_far, sql, damage, repair, why = DAMAGE[row]
     trading.roll_state("BUND", RollState.PASSIVE, world.BUND_MAR.date)
-    for code, trade in (("GOLD", 2), ("BUND", 300), ("NIKKEI", 2)):
+    for code, trade in (("GOLD", 2), ("BUND", 40), ("NIKKEI", 2)):
         trading.order(code, trade)
     if come_so_far is WORKING:
         some_passes(trading)

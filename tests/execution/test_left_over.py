@@ -1,12 +1,14 @@
 """A day nobody took down: the engine died, and what it left ends with its own day, not with the next one."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, time, timedelta
 from decimal import Decimal
 
 import pytest
 
+from pysys.broker.port import OrderTicket
 from pysys.domain.errors import OrderRejected
 from pysys.domain.orders import OrderStatus
 from pysys.domain.roll_states import RollState
@@ -66,6 +68,19 @@ def trade_limit(desk, contracts: int, days: int = 1) -> None:
     with desk.desk.store.write() as unit:
         unit.trade_limits.set("", "GOLD", days, contracts, at=desk.desk.clock.now())
         unit.commit()
+
+
+def takes_no_gold(odd: OddBroker) -> Callable[[OrderTicket], None]:
+    """From now on; what takes it again."""
+    submit = odd.submit
+
+    def refuse_gold(ticket: OrderTicket) -> None:
+        if ticket.legs[0].contract.instrument == "GOLD":
+            raise OrderRejected("margin")
+        submit(ticket)
+
+    odd.submit = refuse_gold
+    return submit
 
 
 def ended(desk) -> bool:
@@ -220,14 +235,7 @@ def test_the_other_leg_of_yesterdays_spread_is_not_sent_while_the_fate_of_the_fi
     desk.order("BUND_GOLD", 1)
     odd = desk.desk.broker
     odd.stuck = odd.ignores_cancels = True
-    submit = odd.submit
-
-    def refuse_gold(ticket):
-        if ticket.legs[0].contract.instrument == "GOLD":
-            raise OrderRejected("margin")
-        submit(ticket)
-
-    odd.submit = refuse_gold
+    submit = takes_no_gold(odd)
     watch(desk, engine(desk), 2)
     before = sent(desk)
     assert before[:2] == [(1,), (-1,)]  # of which only the first was taken
@@ -248,14 +256,7 @@ def test_a_spread_between_markets_that_lacks_a_leg_gets_it(desk):
     with_spreads(desk)
     desk.order("BUND_GOLD", 1)
     odd = desk.desk.broker
-    submit = odd.submit
-
-    def refuse_gold(ticket):
-        if ticket.legs[0].contract.instrument == "GOLD":
-            raise OrderRejected("margin")
-        submit(ticket)
-
-    odd.submit = refuse_gold
+    submit = takes_no_gold(odd)
     watch(desk, engine(desk), 5)
     assert desk.positions() == {"BUND/20240300": 3}
     odd.submit = submit

@@ -124,7 +124,7 @@ def test_a_passive_roll_closes_in_the_priced_contract_and_opens_in_the_forward_o
 def test_what_is_not_filled_by_the_end_of_the_day_is_cancelled_and_the_stacks_are_empty(trading):
     trading.order("GOLD", 500)
 
-    trading.work(minutes=20)
+    trading.work(minutes=5)
 
     trading.assert_in_balance()
     held = trading.positions().get("GOLD/20240400", 0)
