@@ -189,11 +189,6 @@ class Config(_Section):
     quandl_key: SecretStr = SecretStr("")
     barchart_key: SecretStr = SecretStr("")
 
-    def process_times(self, name: str) -> tuple[time | None, time | None]:
-        """Start and stop of a process, in `timezone`; those of `default` where it has none of its own."""
-        starts, stops = self.process_configuration_start_time, self.process_configuration_stop_time
-        return starts.get(name, starts.get("default")), stops.get(name, stops.get("default"))
-
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str) -> str:

@@ -116,7 +116,8 @@ def _engine_lines(engines: Sequence[EngineStanding], zone: ZoneInfo) -> list[str
 
 
 def _hours(config: Config, name: str) -> str:
-    start, stop = config.process_times(name)
+    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
+    start, stop = starts.get(name, starts.get("default")), stops.get(name, stops.get("default"))
     if start is None and stop is None:
         return "not configured"
     return f"{'' if start is None else format(start, '%H:%M')}-{'' if stop is None else format(stop, '%H:%M')}"

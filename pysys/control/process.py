@@ -54,10 +54,11 @@ class MethodRun:
 
 def process_names(config: Config) -> list[str]:
     """Every configured process, in the order of their start times; those without one last."""
-    names = {*config.process_configuration_methods, *config.process_configuration_start_time} - {"default"}
+    starts = config.process_configuration_start_time
+    names = {*config.process_configuration_methods, *starts} - {"default"}
 
     def place(name: str) -> tuple[bool, time, str]:
-        start = config.process_times(name)[0]
+        start = starts.get(name, starts.get("default"))
         return start is None, time.min if start is None else start, name
 
     return sorted(names, key=place)
@@ -65,7 +66,8 @@ def process_names(config: Config) -> list[str]:
 
 def process_window(config: Config, name: str) -> Window:
     """Start and stop of a process. Raises ConfigError when neither it nor `default` has them."""
-    start, stop = config.process_times(name)
+    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
+    start, stop = starts.get(name, starts.get("default")), stops.get(name, stops.get("default"))
     if start is None or stop is None:
         raise ConfigError(
             f"{name} has no start or stop time. Add it, or `default`, to process_configuration_start_time and "

@@ -18,10 +18,9 @@ from pysys.control.outcome import RunFailed, RunOutcome, one_line
 from pysys.control.run import log_into
 from pysys.desk import Desk
 from pysys.domain.errors import PysysError
-from pysys.execution.engine import run_engine
+from pysys.execution.engine import require_window, run_engine
 from pysys.execution.stack_handler import run_stack_handler
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
-from pysys.execution.trading_day import require_window
 from pysys.store.machine import is_gone
 from pysys.store.repository import Author
 from pysys.store.runs import Run, RunStatus

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
-from itertools import count
 from zoneinfo import ZoneInfo
 
-SATURDAY = 5
 PREVIOUS_PROCESS_LIMIT = timedelta(hours=24)
 
 
@@ -54,27 +52,10 @@ class Window:
         yesterday = self._on(day - timedelta(days=1))
         return yesterday if yesterday[0] <= now < yesterday[1] else self._on(day)
 
-    def last_stop_before(self, now: datetime) -> datetime:
-        """The last stop of a weekday that was over by `now`, or when the occurrence that holds `now` started.
-
-        >>> day = Window(time(0), time(19, 45), "UTC")
-        >>> day.last_stop_before(datetime(2024, 3, 4, 9, tzinfo=ZoneInfo("UTC"))).isoformat()  # a Monday
-        '2024-03-01T19:45:00+00:00'
-        """
-        start, stop = self.occurrence(now)
-        by = start if start <= now < stop else now
-        occurrences = (self._on(by.astimezone(start.tzinfo).date() - timedelta(days=back)) for back in count())
-        return next(stop for start, stop in occurrences if stop <= by and is_of_weekday(start, stop))
-
     def _on(self, day: date) -> tuple[datetime, datetime]:
         zone = ZoneInfo(self.timezone)
         last = day + timedelta(days=1) if self.stop <= self.start else day
         return datetime.combine(day, self.start, zone), datetime.combine(last, self.stop, zone)
-
-
-def is_of_weekday(start: datetime, stop: datetime) -> bool:
-    """Whether the middle of an occurrence is on a weekday: from Sunday evening to Monday evening is Monday's."""
-    return (start + (stop - start) / 2).weekday() < SATURDAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,38 +1,28 @@
 """The end of order families: filled to the last leg, or ended with the day."""
 
-import logging
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from pysys.domain.contracts import Contract
 from pysys.domain.limits import not_beyond
 from pysys.domain.order_states import OrderEvent, apply_to_order
 from pysys.domain.orders import ContractOrder, InstrumentOrder, InstrumentOrderType, OrderStatus
-from pysys.domain.roll_debts import OWED, roll_debt, still_owed, told
+from pysys.domain.roll_debts import OWED, roll_debt, told
 from pysys.execution.restraining import keeps_limit
 from pysys.store.unit import UnitOfWork
 
 DONE = OrderStatus.DONE
 NOT_FILLED = "not filled by the end of the day"
 
-log = logging.getLogger(__name__)
-
 
 def complete_orders(
-    unit: UnitOfWork,
-    now: datetime,
-    instruments: Collection[str] | None = None,
-    *,
-    end_of_day: bool = False,
-    made_by: datetime | None = None,
+    unit: UnitOfWork, now: datetime, instruments: Collection[str] | None = None, *, end_of_day: bool = False
 ) -> int:
     """Deactivate families that are entirely filled, or more; at the end of day all families nothing is working for.
 
-    instruments: of which; all of them when not given. made_by: of orders made after it the day is not over. Orders stay
-    in their tables as history. A roll that was cut off between two contracts stays on the instrument stack, its
-    contract orders ended, until what it owes is made good. How many instrument orders ended. Safe to repeat.
+    instruments: of which; all of them when not given. Orders stay in their tables as history. A roll that was cut off
+    between two contracts stays on the instrument stack, its contract orders ended, until what it owes is made good. How
+    many instrument orders ended. Safe to repeat.
     """
     open_parents = {order.parent_id for order in unit.orders.active_broker_orders()}
     active = unit.orders.active_instrument_orders()
@@ -47,8 +37,7 @@ def complete_orders(
         filled = bool(children) and all(child.is_filled for child in children)
         complete = filled and (family.roll_order or family.unfilled * family.trade <= 0)
         owed = roll_debt(children) if family.order_type is InstrumentOrderType.ZERO_ROLL else {}
-        over = end_of_day and (made_by is None or family.generated_at <= made_by)
-        if not complete and not over and not _made_good(children, working, owed):
+        if not complete and not end_of_day and not _made_good(children, working, owed):
             continue
         for child in children:
             unit.orders.end_contract_order(child.id, _ending(child.is_filled), now)
@@ -59,60 +48,6 @@ def complete_orders(
         unit.orders.end_instrument_order(family.id, _ending(complete), now, note)
         ended += 1
     return ended
-
-
-def left_over(unit: UnitOfWork, ended_with: datetime) -> list[InstrumentOrder]:
-    """Orders that should have ended with an earlier day: made until its end, and still on their stack.
-
-    Rolls live on: they move contracts until nothing is owed. So does a spread between markets whose legs are filled
-    unevenly: the others are to follow.
-    """
-    made = [order for order in unit.orders.made_by(ended_with) if not order.roll_order]
-    children = unit.orders.children([order.id for order in made])
-    return [order for order in made if not _lacks_a_leg(children.get(order.id, []))]
-
-
-def without_open_orders(unit: UnitOfWork, orders: Sequence[InstrumentOrder]) -> list[InstrumentOrder]:
-    """Those nothing is at the broker for, as far as is known."""
-    open_parents = {order.parent_id for order in unit.orders.active_broker_orders()}
-    children = unit.orders.children([order.id for order in orders])
-    return [order for order in orders if not any(child.id in open_parents for child in children.get(order.id, []))]
-
-
-def end_left_over(unit: UnitOfWork, ended_with: datetime, instruments: Collection[str], now: datetime) -> int:
-    """End what an earlier day has left in these instruments and nothing is at the broker for; how many.
-
-    What was decided against it since then trades less by what never came.
-    """
-    over = [order for order in left_over(unit, ended_with) if order.instrument in instruments]
-    ended = without_open_orders(unit, over)
-    for order in ended:
-        with offsets_called_off(unit, order, now):
-            for child in unit.orders.children([order.id]).get(order.id, []):
-                unit.orders.end_contract_order(child.id, _ending(child.is_filled), now)
-            unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, now, NOT_FILLED)
-        urgent = order.manual_trade or order.order_type is InstrumentOrderType.PANIC
-        log.log(
-            logging.CRITICAL if urgent else logging.WARNING,
-            "%s: %s order %d of %s is left from an earlier day: ended with %+d of %+d unfilled",
-            order.instrument,
-            order.order_type,
-            order.id,
-            order.strategy,
-            order.unfilled,
-            order.trade,
-        )
-    return len(ended)
-
-
-@contextmanager
-def offsets_called_off(unit: UnitOfWork, family: InstrumentOrder, now: datetime) -> Iterator[None]:
-    """While a family is ended: what counted as on its way before and does not after it is called off."""
-    key = (family.strategy, family.instrument)
-    before = unit.orders.unfilled_by_strategy_instrument().get(key, 0)
-    yield
-    after = unit.orders.unfilled_by_strategy_instrument().get(key, 0)
-    call_off_offsets(unit, family, before - after, now)
 
 
 def end_what_hung_on(unit: UnitOfWork, order_id: int, status: OrderStatus, now: datetime, note: str) -> None:
@@ -173,15 +108,6 @@ def call_off_offsets(unit: UnitOfWork, family: InstrumentOrder, never: int, now:
         elif less:
             note = f"{why}: {order.unfilled:+d} became {order.unfilled + less:+d}"
             unit.orders.change_trade(order.id, order.trade + less, note)
-
-
-def _lacks_a_leg(children: Sequence[ContractOrder]) -> bool:
-    legs = [leg for child in children if child.inter_spread_order for leg in child.legs]
-    wanted, filled = Counter[str](), Counter[str]()
-    for leg in legs:
-        wanted[leg.contract.instrument] += leg.trade
-        filled[leg.contract.instrument] += leg.fill
-    return bool(still_owed(wanted, filled))
 
 
 def _made_good(children: Sequence[ContractOrder], working: Collection[int], owed: Mapping[Contract, int]) -> bool:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
 
+from pysys.config import Config
 from pysys.desk import Desk
 from pysys.domain.errors import NotAllowedNow
-from pysys.domain.process_rules import ProcessStatus
+from pysys.domain.process_rules import ProcessStatus, Window
 from pysys.execution.stack_handler import run_stack_handler
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
 
@@ -30,6 +31,19 @@ def run_engine(
             return run_stack_handler(desk, until, progress, told_to_stop=ended.is_set)
         finally:
             _stamp(desk, started=False)
+
+
+def require_window(config: Config, now: datetime) -> None:
+    """Raises NotAllowedNow outside the configured times of the stack handler; without times it may always run."""
+    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
+    start, stop = starts.get(PROCESS, starts.get("default")), stops.get(PROCESS, stops.get("default"))
+    if start is None or stop is None:
+        return
+    opens, closes = Window(start, stop, config.timezone).occurrence(now)
+    if not opens <= now < closes:
+        raise NotAllowedNow(
+            f"The engine runs from {start:%H:%M} to {stop:%H:%M} {config.timezone}. Use --now to run it all the same."
+        )
 
 
 @contextmanager

@@ -6,11 +6,10 @@ from pysys.domain.orders import OrderStatus
 from pysys.domain.roll_debts import told
 from pysys.execution.broker_orders import workable
 from pysys.execution.claims import claimant
-from pysys.execution.completion import end_what_hung_on, left_over, offsets_called_off
+from pysys.execution.completion import call_off_offsets, end_what_hung_on
 from pysys.execution.requests import Request, refuse
 from pysys.execution.roll_views import owing_families, roll_view, working_families
 from pysys.execution.stack_methods import StackHandler
-from pysys.execution.trading_day import orders_end_with
 from pysys.execution.working import request_cancel
 from pysys.store.stacks import Level
 from pysys.store.unit import UnitOfWork
@@ -47,13 +46,7 @@ def net_instrument_orders(unit: UnitOfWork, request: Request) -> str:
     from pysys.execution.netting import net_orders
     from pysys.execution.spread_book import spread_named
 
-    ended_with = orders_end_with(request.config, request.now)
-    held = set() if ended_with is None else {order.instrument for order in left_over(unit, ended_with)}
-    waiting = [
-        order
-        for order in unit.orders.without_children()
-        if not order.roll_order and order.condition is None and order.instrument not in held
-    ]
+    waiting = [order for order in unit.orders.without_children() if not order.roll_order and order.condition is None]
     families = working_families(unit)
     netted = []
     for code in dict.fromkeys(order.instrument for order in waiting):
@@ -217,11 +210,14 @@ def _remove(unit: UnitOfWork, level: Level, order_id: int, note: str, at: dateti
 
 def _remove_family(unit: UnitOfWork, order_id: int, note: str, at: datetime) -> None:
     family = unit.orders.instrument_order(order_id)
-    with offsets_called_off(unit, family, at):
-        for child in unit.orders.children([order_id]).get(order_id, []):
-            if unit.stacks.active(Level.CONTRACT, child.id):
-                unit.stacks.remove(Level.CONTRACT, child.id, note, at)
-        unit.stacks.remove(Level.INSTRUMENT, order_id, note, at)
+    key = (family.strategy, family.instrument)
+    before = unit.orders.unfilled_by_strategy_instrument().get(key, 0)
+    for child in unit.orders.children([order_id]).get(order_id, []):
+        if unit.stacks.active(Level.CONTRACT, child.id):
+            unit.stacks.remove(Level.CONTRACT, child.id, note, at)
+    unit.stacks.remove(Level.INSTRUMENT, order_id, note, at)
+    after = unit.orders.unfilled_by_strategy_instrument().get(key, 0)
+    call_off_offsets(unit, family, before - after, at)
 
 
 def _require(unit: UnitOfWork, level: Level, order_id: int) -> None:

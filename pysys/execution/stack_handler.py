@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 from pysys.broker.port import BrokerUnavailable
 from pysys.desk import Desk
@@ -12,9 +13,8 @@ from pysys.execution.fills import pull_fills
 from pysys.execution.identity import require_account
 from pysys.execution.isolation import Patience
 from pysys.execution.lease import TradingLease, claim_trading
-from pysys.execution.stack_methods import StackHandler
+from pysys.execution.stack_methods import StackHandler, takes_down
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
-from pysys.execution.trading_day import next_stop, taken_down_until, takes_down
 from pysys.execution.wire import wired
 
 __all__ = ["StackHandlerResult", "pull_fills", "run_stack_handler"]
@@ -41,7 +41,7 @@ def run_stack_handler(
     Raises WrongAccount when the broker is not the one meant, LeaseHeld while another process trades the account, and
     LeaseLost when one has taken over because this one was silent; in all three nothing more is sent.
     """
-    stops = next_stop(desk.config, desk.clock.now()) if until is None else until
+    stops = _stop_time(desk) if until is None else until
     stop = told_to_stop if told_to_stop is not None else (lambda: False)
     account = _reach_account(desk, stops, stop)
     if account is None:
@@ -53,6 +53,17 @@ def run_stack_handler(
         return _Loop(desk, lease, stops, progress, stop).run()
     finally:
         lease.release()
+
+
+def _stop_time(desk: Desk) -> datetime:
+    zone = ZoneInfo(desk.config.timezone)
+    stops = desk.config.process_configuration_stop_time
+    at = stops.get(PROCESS, stops.get("default"))
+    now = desk.clock.now().astimezone(zone)
+    if at is None:
+        return (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    today = now.replace(hour=at.hour, minute=at.minute, second=0, microsecond=0)
+    return today if today > now else today + timedelta(days=1)
 
 
 def _reach_account(desk: Desk, stops: datetime, stop: Callable[[], bool]) -> str | None:
@@ -112,7 +123,7 @@ class _Loop:
                 self._sleep(now)
         self.lease.beat()
         if takes_down(self.desk.config):
-            self.handler.take_down(taken_down_until(self.desk.config, clock.now()))
+            self.handler.take_down()
         else:
             self.handler.result.unresolved = self.handler.unsettled()
         self.handler.result.ended = clock.now()

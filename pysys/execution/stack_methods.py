@@ -14,7 +14,7 @@ from pysys.domain.orders import BrokerOrder, BrokerOrderStatus, ContractOrder, F
 from pysys.domain.process_rules import MethodHistory, MethodRule, due_methods
 from pysys.execution.broker_orders import OpenMarket, create_broker_orders, in_the_way, is_panic, workable
 from pysys.execution.claims import take_over_claims
-from pysys.execution.completion import complete_orders, end_left_over, left_over, without_open_orders
+from pysys.execution.completion import complete_orders
 from pysys.execution.fates import resolve_fates
 from pysys.execution.fills import ask_since, record_fills, tell_of_alerts
 from pysys.execution.identity import check_contract, check_locked_again, unlock_unneeded
@@ -31,15 +31,8 @@ from pysys.execution.sending import held_up
 from pysys.execution.spawning import closes_for_conditions, prices_for_conditions, spawn_contract_orders
 from pysys.execution.spread_book import markets_of_instrument
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
-from pysys.execution.trading_day import REMOVAL, orders_end_with
 from pysys.execution.wire import TradingStopped
-from pysys.execution.working import (
-    cancel_excess,
-    cancel_left_over,
-    cancel_overdue,
-    manage_working_orders,
-    request_cancel,
-)
+from pysys.execution.working import cancel_excess, cancel_overdue, manage_working_orders, request_cancel
 from pysys.store.sent_orders import SentOrder
 from pysys.store.unit import UnitOfWork
 
@@ -81,8 +74,6 @@ class StackHandler:
         self._lease = lease
         self.result = StackHandlerResult(now)
         self.sessions = Sessions(desk.broker, now, stops)
-        self._ended_with = orders_end_with(desk.config, now)  # the day before, whoever took it down
-        self._asked_again: set[str] = set()  # references of orders of that day whose cancel was asked for
         self.reconciler = Reconciler(desk)
         self.patience = Patience()
         self._rules = method_rules(desk.config)
@@ -212,16 +203,17 @@ class StackHandler:
         return 0
 
     def handle_completed_orders(self) -> int:
-        """End families that are filled to the last leg, and what an earlier day has left."""
-        completed = self._end_families("ending its orders failed") if self._something_to_advance() else 0
-        return self.result.add("families_completed", completed) + self._end_left_over()
+        """End families that are filled to the last leg."""
+        if not self._something_to_advance():
+            return 0
+        return self.result.add("families_completed", self._end_families("ending its orders failed"))
 
-    def _end_families(self, failure: str, *, end_of_day: bool = False, made_by: datetime | None = None) -> int:
+    def _end_families(self, failure: str, *, end_of_day: bool = False) -> int:
         def end(codes: Collection[str]) -> int:
             with self.desk.store.write() as unit:
                 if self._lease is not None:
                     self._lease.require(unit)
-                ended = complete_orders(unit, self.desk.clock.now(), codes, end_of_day=end_of_day, made_by=made_by)
+                ended = complete_orders(unit, self.desk.clock.now(), codes, end_of_day=end_of_day)
                 unit.commit()
             return ended
 
@@ -247,13 +239,11 @@ class StackHandler:
         self._keep_limits()
         if not self._something_to_advance():
             return 0
+        if only is not None:
+            return self.result.add("contract_orders", self._spawn(lambda order: order.id == only))
         with self.desk.store.read() as unit:
             waiting = [*unit.orders.without_children(), *(family.parent for family in owing_families(unit))]
-            held = {order.instrument for order in self._left_over(unit)}
-            codes = [*forced_markets(unit), *(order.instrument for order in waiting if order.instrument not in held)]
-        if only is not None:
-            made = self._spawn(lambda order: order.id == only and order.instrument not in held)
-            return self.result.add("contract_orders", made)
+            codes = [*forced_markets(unit), *(order.instrument for order in waiting)]
         made = self._isolation.work(
             "making its contract orders failed",
             codes,
@@ -288,27 +278,6 @@ class StackHandler:
         """Whether a family may have ended or needs children: mostly not, and then nothing is written."""
         with self.desk.store.read() as unit:
             return unit.orders.families_to_advance()
-
-    def _end_left_over(self) -> int:
-        ended_with = self._ended_with
-        if ended_with is None:
-            return 0
-
-        def end(codes: Collection[str]) -> int:
-            with self.desk.store.write() as unit:
-                if self._lease is not None:
-                    self._lease.require(unit)
-                ended = end_left_over(unit, ended_with, codes, self.desk.clock.now())
-                unit.commit()
-            return ended
-
-        with self.desk.store.read() as unit:
-            over = without_open_orders(unit, left_over(unit, ended_with))
-        codes = [order.instrument for order in over]
-        return self.result.add("families_left_over", self._isolation.work("ending its old orders failed", codes, end))
-
-    def _left_over(self, unit: UnitOfWork) -> list[InstrumentOrder]:
-        return [] if self._ended_with is None else left_over(unit, self._ended_with)
 
     def place_broker_orders(self) -> int:
         """Let the algos look at their orders, and send new ones for contract orders that can trade now."""
@@ -354,8 +323,7 @@ class StackHandler:
             self.process_fills_stack()
             self.check_external_position_break()
         with self.desk.store.read() as unit:
-            left = {order.id for order in self._left_over(unit)}
-            waiting = [order for order in unit.orders.active_contract_orders() if order.parent_id not in left]
+            waiting = unit.orders.active_contract_orders()
         chosen = (order.instrument for order in waiting if only in (None, order.id))
         findings = self.reconciler.findings  # a break stands, whoever has lifted its lock meanwhile
         codes = [code for code in chosen if code not in {*findings.suspected, *findings.breaks}]
@@ -376,19 +344,12 @@ class StackHandler:
         return cancelled + cancel_overdue(self.desk, working)
 
     def _without_excess(self, codes: Collection[str]) -> tuple[list[BrokerOrder], int]:
-        """Orders at the broker, and how many others were cancelled: of an earlier day, or they could trade too much."""
-        ended_with = self._ended_with
+        """Orders at the broker, and how many others were cancelled because they could trade too much."""
         with self.desk.store.read() as unit:
             working = [order for order in unit.orders.active_broker_orders() if order.instrument in codes]
             parents = {order.id: order for order in unit.orders.active_contract_orders()} if working else {}
-            over = {order.id for order in self._left_over(unit)} if working else set()
-        cancelled = 0
-        if ended_with is not None:
-            old = [o for o in working if o.parent_id in parents and parents[o.parent_id].parent_id in over]
-            cancelled = cancel_left_over(self.desk, old, ended_with, self._asked_again)
-            working = [order for order in working if order not in old]
         excess = cancel_excess(self.desk, working, parents)
-        return [order for order in working if order not in excess], cancelled + len(excess)
+        return [order for order in working if order not in excess], len(excess)
 
     def _create(self, waiting: Sequence[ContractOrder], only: int | None, codes: Collection[str]) -> int:
         markets = self._markets(codes)
@@ -413,10 +374,9 @@ class StackHandler:
 
     # --- the end of the day ---
 
-    def take_down(self, made_by: datetime | None = None) -> None:
+    def take_down(self) -> None:
         """Cancel what works, wait for its fate, book its fills, end every family. Safe to repeat.
 
-        made_by: families made after it are not ended; they are for another day.
         A cancel asked for earlier in the day is asked for once more, and one the broker does not answer at each look.
         Whatever the broker does not tell about stays open, and is told of as unresolved.
         """
@@ -430,7 +390,7 @@ class StackHandler:
         self.result.unresolved = self.unsettled()
         self.result.rolls.clear()
         self._tell_of_rolls("held up", lambda unit: held_up_rolls(unit, desk.config, desk.clock.now()))
-        ended = self._end_families("ending its orders with the day failed", end_of_day=True, made_by=made_by)
+        ended = self._end_families("ending its orders with the day failed", end_of_day=True)
         self._tell_of_rolls("cut off", cut_off_rolls)
         self.result.add("families_ended_at_end_of_day", ended)
         try:
@@ -518,6 +478,7 @@ _PLACING = (
     "spawn_children_from_new_instrument_orders",
     "create_broker_orders_from_contract_orders",
 )
+REMOVAL = "safe_stack_removal"
 _ONCE = "generate_force_roll_orders"
 
 
@@ -540,3 +501,9 @@ def method_rules(config: Config) -> list[MethodRule]:
         MethodRule(name, each.frequency, each.max_executions, each.run_on_completion_only)
         for name, each in found.items()
     ]
+
+
+def takes_down(config: Config) -> bool:
+    """Whether the stacks are taken down at the end."""
+    configured = config.process_configuration_methods.get(PROCESS)
+    return configured is None or REMOVAL in configured

@@ -89,24 +89,6 @@ def cancel_overdue(desk: Desk, orders: Sequence[BrokerOrder]) -> int:
     return cancelled
 
 
-def cancel_left_over(desk: Desk, orders: Sequence[BrokerOrder], ended_with: datetime, asked: set[str]) -> int:
-    """Cancel what an earlier day has left at the broker, once in a run; how many.
-
-    ended_with: the end of that day. A cancel asked for until then was lost, or it would be over. asked: references of
-    those asked for in this run; added to.
-    """
-    left = [order for order in orders if order.is_open and order.submitted_at is not None]
-    left = [order for order in left if (order.cancel_requested_at or ended_with) <= ended_with]
-    for order in (unasked := [order for order in left if order.order_ref not in asked]):
-        again = "" if order.cancel_requested_at is None else " again, as the broker has not done it"
-        log.log(
-            logging.CRITICAL if again else logging.WARNING, "%s of an earlier day: cancelled%s", order.order_ref, again
-        )
-        request_cancel(desk, order, "left from an earlier day")
-        asked.add(order.order_ref)
-    return len(unasked)
-
-
 def cancel_excess(desk: Desk, orders: Sequence[BrokerOrder], parents: Mapping[int, ContractOrder]) -> list[BrokerOrder]:
     """Cancel all broker orders of a contract order that could together trade more than it still wants; those asked for.
 

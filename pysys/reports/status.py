@@ -169,7 +169,8 @@ def _finished(end: datetime | None, start: datetime | None, now: datetime) -> bo
 
 def _window(config: Config, name: str) -> str:
     """Configured hours, in the time zone of the system."""
-    start, stop = config.process_times(name)
+    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
+    start, stop = (times.get(name, times.get("default")) for times in (starts, stops))
     begin = "" if start is None else format(start, "%H:%M")
     finish = "" if stop is None else format(stop, "%H:%M")
     return f"{begin} to {finish} {config.timezone}" if begin or finish else "any time"

@@ -214,12 +214,6 @@ class Orders(Repository):
         query = select(parent.id).where(parent.active, ~unfilled.exists()).limit(1)
         return self.connection.execute(query).first() is not None
 
-    def made_by(self, moment: datetime) -> list[InstrumentOrder]:
-        """Instrument orders on their stack that were made until then, as they were made."""
-        table = instrument_orders.c
-        query = select(instrument_orders).where(table.active, table.generated_at <= moment).order_by(table.id)
-        return self._apart_from_faults(self._instrument_orders, query, instrument_orders)
-
     def fill_contract_order(
         self, order_id: int, legs: Mapping[int, OrderLeg], price: float | None, at: datetime
     ) -> None:

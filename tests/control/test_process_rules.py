@@ -92,28 +92,6 @@ def test_a_window_is_open_exactly_between_its_times_of_day(start: time, stop: ti
     assert (begins <= now < ends) == inside
 
 
-@pytest.mark.parametrize(
-    ("window", "now", "last"),
-    [
-        (("00:01", "19:45"), "2024-03-05T09:00", "2024-03-04T19:45"),
-        (("00:01", "19:45"), "2024-03-05T20:30", "2024-03-05T19:45"),
-        (("00:01", "19:45"), "2024-03-05T00:00", "2024-03-04T19:45"),
-        (("00:01", "19:45"), "2024-03-04T00:30", "2024-03-01T19:45"),  # on Monday, Friday's
-        (("00:01", "19:45"), "2024-03-03T12:00", "2024-03-01T19:45"),  # and on Sunday
-        (("22:00", "21:00"), "2024-03-05T23:00", "2024-03-05T21:00"),
-        (("22:00", "21:00"), "2024-03-05T09:00", "2024-03-04T21:00"),
-        (("22:00", "21:00"), "2024-03-05T21:30", "2024-03-05T21:00"),
-        (("22:00", "21:00"), "2024-03-04T09:00", "2024-03-01T21:00"),  # Monday's began on Sunday evening
-        (("07:00", "06:00"), "2024-03-04T09:00", "2024-03-02T06:00"),  # Friday's ended on Saturday morning
-        (("00:01", "00:00"), "2024-03-04T09:00", "2024-03-02T00:00"),
-    ],
-)
-def test_a_day_has_ended_before_the_one_that_is_on(window: tuple[str, str], now: str, last: str) -> None:
-    start, stop = (time.fromisoformat(moment) for moment in window)
-    moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert Window(start, stop, "UTC").last_stop_before(moment) == datetime.fromisoformat(last).replace(tzinfo=UTC)
-
-
 HOURLY = MethodRule("hourly", frequency=60, max_executions=2)
 ONCE = MethodRule("once", max_executions=1)
 ENDLESS = MethodRule("endless")
