@@ -120,14 +120,19 @@ def combination(config: BacktestConfig, forecasts: Mapping[str, Panel], paramete
     for columns in some_columns(index.shape[1]):
         combined[:, columns] = combined_forecast(
             {name: np.ascontiguousarray(panel.values[:, columns]) for name, panel in forecasts.items()},
-            {name: scalar[..., columns] for name, scalar in parameters.scalars.items()},
-            {name: weight[..., columns] for name, weight in parameters.weights.items()},
+            {name: _of(columns, scalar) for name, scalar in parameters.scalars.items()},
+            {name: _of(columns, weight) for name, weight in parameters.weights.items()},
             index[:, columns],
             span=config.forecast_weight_ewma_span,
-            multiplier=parameters.multiplier[..., columns],
+            multiplier=_of(columns, parameters.multiplier),
             cap=config.forecast_cap,
         )
     return Panel(combined, index)
+
+
+def _of(columns: slice, parameter: FloatArray) -> FloatArray:
+    """A parameter of some instruments; one estimated for all of them together has a single column."""
+    return parameter if parameter.shape[-1] == 1 else parameter[..., columns]
 
 
 def subsystem_stage(

@@ -75,12 +75,17 @@ def test_the_order_of_instruments_does_not_matter(seed, gaps, lower, keys):
             same(one_way.series_of(name, code), other_way.series_of(name, code))
 
 
-@pytest.mark.parametrize("keys", [{}, {"use_SR_costs": True, **OPTIONAL}])
+ESTIMATED = dict.fromkeys(
+    ("use_forecast_scale_estimates", "use_forecast_weight_estimates", "use_forecast_div_mult_estimates"), True
+)
+
+
+@pytest.mark.parametrize("keys", [{}, {"use_SR_costs": True, **OPTIONAL}, ESTIMATED])
 def test_markets_that_are_too_many_to_be_worked_out_at_once_do_not_mix(keys):
     codes = [f"M{number:02}" for number in range(70)]
     facts = [replace(FACTS, point_size=1.0 + n, spread_cost=0.01 * n, asset_class=f"class {n % 9}") for n in range(70)]
     many = [instrument(code, walk(n, 150, 0.1), facts=facts[n]) for n, code in enumerate(codes)]
-    mapped = {"forecast_mapping": {"M33": OPTIONAL["forecast_mapping"]["CORN"]}} if keys else {}
+    mapped = {"forecast_mapping": {"M33": OPTIONAL["forecast_mapping"]["CORN"]}} if "forecast_mapping" in keys else {}
     one_way = run_backtest(configuration(codes, **keys | mapped), market(*many))
     other_way = run_backtest(configuration(codes[50:] + codes[:50], **keys | mapped), market(*many))
     for code in codes:
