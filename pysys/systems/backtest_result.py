@@ -127,12 +127,6 @@ class BacktestResult:
             "asset_class_norm_price": raw.asset_class_norm_price.values,
             **{f"raw_{rule}": panel.values for rule, panel in forecast.raw.items()},
             "combined_forecast": forecast.combined.values,
-            "fx_rate": sizing.risk.fx_rate,
-            "block_value": sizing.risk.block_value,
-            "daily_pct_vol": sizing.risk.daily_pct_vol,
-            "instr_ccy_vol": sizing.risk.instr_ccy_vol,
-            "instr_value_vol": sizing.risk.instr_value_vol,
-            "vol_scalar": sizing.risk.vol_scalar,
             "subsystem_position": sizing.subsystem,
             "instrument_weight": sizing.instrument_weight,
             "average_position": sizing.average_position,
@@ -144,6 +138,8 @@ class BacktestResult:
             "costs": self.account.costs,
         }
         lookups: dict[str, Callable[[], FloatArray]] = {name: partial(_itself, each) for name, each in named.items()}
+        for name in ("fx_rate", "block_value", "daily_pct_vol", "instr_ccy_vol", "instr_value_vol", "vol_scalar"):
+            lookups[name] = partial(getattr, sizing.risk, name)
         for rule in forecast.raw:
             lookups[f"fc_{rule}"] = partial(forecast.scaled, rule)
             lookups[f"fw_{rule}"] = partial(self._forecast_weight, rule)

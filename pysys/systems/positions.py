@@ -7,20 +7,70 @@ from dataclasses import dataclass
 import numpy as np
 
 from pysys.systems.market_data import BoolArray, FloatArray
-from pysys.systems.raw_data import ROOT_OF_YEAR, Panel
+from pysys.systems.raw_data import ROOT_OF_YEAR, Panel, forward_fill_within
 from pysys.systems.smoothing import decay_of_span, divide, ew_mean, ew_sum, forward_fill
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VolatilityOfContract:
-    """What one contract risks; (date x instrument)."""
+    """What one contract risks; (date x instrument), worked out when asked for.
 
-    fx_rate: FloatArray  # base currency for one unit of instrument currency
-    block_value: FloatArray  # instrument currency, 1% of the raw price; negative where that is
-    daily_pct_vol: FloatArray  # % a day of the raw price
-    instr_ccy_vol: FloatArray  # instrument currency a day, never negative
-    instr_value_vol: FloatArray  # base currency a day
-    vol_scalar: FloatArray  # contracts at the average forecast, with all capital
+    Risk has no sign: a raw price below 0 (crude oil in April 2020) has a negative block value, and positions keep the
+    sign of their forecast.
+    """
+
+    vol: Panel  # price units a day
+    denominator_price: Panel
+    point_size: FloatArray  # by instrument
+    rates: FloatArray  # base currency for one unit of instrument currency, of every day of the grid
+    daily_cash_target: float  # base currency a day
+
+    def of(self, columns: slice) -> VolatilityOfContract:
+        """The same of some instruments."""
+        return VolatilityOfContract(
+            self.vol.of(columns),
+            self.denominator_price.of(columns),
+            self.point_size[columns],
+            self.rates[:, columns],
+            self.daily_cash_target,
+        )
+
+    @property
+    def index(self) -> BoolArray:
+        """The days with both a volatility and a raw price, or between such days."""
+        return self.vol.index & self.denominator_price.index
+
+    @property
+    def fx_rate(self) -> FloatArray:
+        """Base currency for one unit of instrument currency."""
+        return np.where(self.vol.index, self.rates, np.nan)
+
+    @property
+    def block_value(self) -> FloatArray:
+        """Instrument currency, 1% of the raw price; negative where that is."""
+        price = self.denominator_price
+        return forward_fill_within(price.values, price.index) * self.point_size * 0.01
+
+    @property
+    def daily_pct_vol(self) -> FloatArray:
+        """% a day of the raw price."""
+        return daily_percentage_volatility(self.vol, self.denominator_price)
+
+    @property
+    def instr_ccy_vol(self) -> FloatArray:
+        """Instrument currency a day, never negative."""
+        return np.where(self.index, np.abs(self.block_value) * self.daily_pct_vol, np.nan)
+
+    @property
+    def instr_value_vol(self) -> FloatArray:
+        """Base currency a day, never negative."""
+        return forward_fill_within(self.instr_ccy_vol, self.index) * self.fx_rate
+
+    @property
+    def vol_scalar(self) -> FloatArray:
+        """Contracts at the average forecast, with all capital: those that risk `daily_cash_target`."""
+        of_contract = self.instr_value_vol
+        return divide(np.full_like(of_contract, self.daily_cash_target), of_contract)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,31 +79,6 @@ class Buffer:
 
     lower: FloatArray
     upper: FloatArray
-
-
-def volatility_of_contract(
-    vol: Panel, denominator_price: Panel, point_size: FloatArray, fx_rate: FloatArray, daily_cash_target: float
-) -> VolatilityOfContract:
-    """Daily risk of one contract, and the contracts that fill `daily_cash_target` (base currency a day).
-
-    vol: price units a day. point_size: by instrument. fx_rate: of every day of the grid. Risk has no sign: a raw price
-    below 0 (crude oil in April 2020) has a negative block value, and positions keep the sign of their forecast.
-    """
-    common = vol.index & denominator_price.index
-    filled_price = np.where(denominator_price.index, forward_fill(denominator_price.values), np.nan)
-    block_value = filled_price * point_size * 0.01
-    daily_pct_vol = daily_percentage_volatility(vol, denominator_price)
-    instr_ccy_vol = np.where(common, np.abs(block_value) * daily_pct_vol, np.nan)
-    fx_on_days = np.where(vol.index, fx_rate, np.nan)
-    instr_value_vol = np.where(common, forward_fill(instr_ccy_vol), np.nan) * fx_on_days
-    return VolatilityOfContract(
-        fx_rate=fx_on_days,
-        block_value=block_value,
-        daily_pct_vol=daily_pct_vol,
-        instr_ccy_vol=instr_ccy_vol,
-        instr_value_vol=instr_value_vol,
-        vol_scalar=divide(np.full_like(instr_value_vol, daily_cash_target), instr_value_vol),
-    )
 
 
 def daily_percentage_volatility(vol: Panel, denominator_price: Panel) -> FloatArray:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from pysys.domain.errors import DataError
 from pysys.systems.asset_classes import median_of_class, median_of_present, members_of_classes
+from pysys.systems.columns import by_columns
 from pysys.systems.daily import DailyGrid, business_days
 from pysys.systems.factors import demeaned, factor
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentSeries, MultiplePrices
-from pysys.systems.smoothing import decay_of_com, divide, ew_mean, forward_fill, lag, some_columns
+from pysys.systems.smoothing import decay_of_com, divide, ew_mean, forward_fill, lag
 from pysys.systems.volatility import Volatility
 
 ROOT_OF_YEAR = 16.0  # square root of 256 business days
@@ -108,13 +109,15 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
             for one, adjusted, multiple in folded
         ]
     )
-    returns = price - lag(price)
-    daily_returns, vol = Panel(returns, price_index), np.empty(returns.shape)
-    for some in some_columns(len(series)):
-        part = daily_returns.of(some)
-        vol[:, some] = volatility.estimate(part.values, part.index)
-    norm_return = returns / lag(vol)
-    cumulated = cumulate_present(norm_return)
+
+    def of_price(columns: slice) -> tuple[FloatArray, ...]:
+        some = Panel(price, price_index).of(columns)
+        returns = some.values - lag(some.values)
+        vol = volatility.estimate(returns, some.index)
+        norm_return = returns / lag(vol)
+        return returns, vol, norm_return, cumulate_present(norm_return), roll[:, columns] / (ROOT_OF_YEAR * vol)
+
+    returns, vol, norm_return, cumulated, carry = by_columns(len(series), of_price)
     classes = [one.meta.asset_class for one in series]
     return RawData(
         codes=tuple(one.code for one in series),
@@ -122,10 +125,10 @@ def raw_data(series: Sequence[InstrumentSeries], volatility: Volatility) -> RawD
         grid=grid,
         price=Panel(price, price_index),
         denominator_price=Panel(raw_price, raw_index),
-        daily_returns=daily_returns,
+        daily_returns=Panel(returns, price_index),
         daily_returns_vol=Panel(vol, price_index),
         annualised_roll=Panel(roll, raw_index),
-        raw_carry=Panel(roll / (ROOT_OF_YEAR * vol), price_index | raw_index),
+        raw_carry=Panel(carry, price_index | raw_index),
         norm_return=Panel(norm_return, price_index),
         cum_norm_return=Panel(cumulated, price_index),
         asset_class_norm_price=Panel(asset_class_price(norm_return, classes, price_index), price_index),

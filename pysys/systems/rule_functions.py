@@ -13,6 +13,7 @@ import numpy as np
 
 from pysys.domain.errors import ConfigError
 from pysys.systems.backtest_config import RuleSpec
+from pysys.systems.columns import by_columns
 from pysys.systems.content import digest
 from pysys.systems.daily import DailyGrid
 from pysys.systems.dotted_paths import module_at, sources_of
@@ -20,7 +21,6 @@ from pysys.systems.established_rules import ESTABLISHED_RULES, FLAT_IS_A_FORECAS
 from pysys.systems.market_data import FloatArray
 from pysys.systems.raw_data import RULE_DATA, Panel, RawData
 from pysys.systems.rules import Rule
-from pysys.systems.smoothing import some_columns
 from pysys.systems.yaml_keys import number, within
 
 if TYPE_CHECKING:
@@ -36,11 +36,15 @@ def raw_forecast(spec: RuleSpec, rule: Rule, raw: RawData) -> Panel:
     """
     panels = [_data(spec, name, raw) for name in spec.data]
     index = np.logical_or.reduce([panel.index for panel in panels])
-    values = np.full(index.shape, np.nan)
-    for columns in some_columns(index.shape[1]):
+
+    def forecast_of(columns: slice) -> tuple[FloatArray]:
         forecast = rule(*(panel.of(columns) for panel in panels), **_arguments(spec))
         known = index[:, columns] if rule in FLAT_IS_A_FORECAST else index[:, columns] & (forecast != 0.0)
-        np.copyto(values[:, columns], forecast, where=known)
+        return (np.where(known, forecast, np.nan),)
+
+    ours = spec.function in ESTABLISHED_RULES  # a reader's function need not bear being called twice at a time
+    count = index.shape[1]
+    (values,) = by_columns(count, forecast_of) if ours else forecast_of(slice(0, count))
     return Panel(values, index)
 
 

@@ -14,16 +14,8 @@ from numpy.typing import NDArray
 from pysys.systems.market_data import BoolArray, FloatArray
 
 _BLOCK = 32  # rows; small enough for BLAS to stay on one thread
-_COLUMNS = 32
 _FAINT = 1e-200  # a weight that is not yet so small that digits are lost
 _ROUNDING = 1e-14  # a variance below this share of the mean square is nothing but rounding
-
-
-def some_columns(count: int) -> list[slice]:
-    """So many columns in parts whose history stays in the processor's cache while something is worked out of it."""
-    if count <= 2 * _COLUMNS:
-        return [slice(0, count)]
-    return [slice(start, min(start + _COLUMNS, count)) for start in range(0, count, _COLUMNS)]
 
 
 def decay_of_span(span: float) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pysys.systems import account as accounting
 from pysys.systems.backtest_config import BacktestConfig
+from pysys.systems.columns import by_columns
 from pysys.systems.forecasts import combined_forecast, scaled_forecast, smoothed_weights
 from pysys.systems.fx import FxRate
 from pysys.systems.market_data import BoolArray, FloatArray, InstrumentMeta
@@ -21,12 +22,10 @@ from pysys.systems.positions import (
     daily_cash_target,
     smoothed_instrument_weights,
     subsystem_position,
-    volatility_of_contract,
 )
 from pysys.systems.raw_data import Panel, RawData
 from pysys.systems.risk_overlay import PortfolioRisk, RiskOverlay, portfolio_risk
 from pysys.systems.small_system import optimised_positions, optimiser_inputs
-from pysys.systems.smoothing import some_columns
 from pysys.systems.sr_cost_account import daily_sr_costs, yearly_sr_costs
 
 
@@ -116,9 +115,9 @@ def fixed_forecast_parameters(config: BacktestConfig, codes: Sequence[str]) -> F
 def combination(config: BacktestConfig, forecasts: Mapping[str, Panel], parameters: ForecastParameters) -> Panel:
     """Raw forecasts scaled, capped and combined."""
     index = np.logical_or.reduce([panel.index for panel in forecasts.values()])
-    combined = np.empty(index.shape)
-    for columns in some_columns(index.shape[1]):
-        combined[:, columns] = combined_forecast(
+
+    def combined_of(columns: slice) -> tuple[FloatArray]:
+        combined = combined_forecast(
             {name: np.ascontiguousarray(panel.values[:, columns]) for name, panel in forecasts.items()},
             {name: _of(columns, scalar) for name, scalar in parameters.scalars.items()},
             {name: _of(columns, weight) for name, weight in parameters.weights.items()},
@@ -127,6 +126,9 @@ def combination(config: BacktestConfig, forecasts: Mapping[str, Panel], paramete
             multiplier=_of(columns, parameters.multiplier),
             cap=config.forecast_cap,
         )
+        return (combined,)
+
+    (combined,) = by_columns(index.shape[1], combined_of)
     return Panel(combined, index)
 
 
@@ -141,12 +143,19 @@ def subsystem_stage(
     """Positions with all capital in each instrument. fx_rate: (date x instrument), of every day of the grid."""
     point_size = np.array([one.point_size for one in facts])
     target = daily_cash_target(config.notional_trading_capital, config.percentage_vol_target)
-    risk = volatility_of_contract(raw.daily_returns_vol, raw.denominator_price, point_size, fx_rate, target)
-    scalar = as_of_last_row(risk.vol_scalar, raw.daily_returns_vol.index & raw.denominator_price.index)
+
+    risk = VolatilityOfContract(raw.daily_returns_vol, raw.denominator_price, point_size, fx_rate, target)
+
+    def sized(columns: slice) -> tuple[FloatArray, FloatArray]:
+        some = risk.of(columns)
+        scalar = as_of_last_row(some.vol_scalar, some.index)
+        return scalar, subsystem_position(scalar, combined.values[:, columns], config.average_absolute_forecast)
+
+    scalar, position = by_columns(len(facts), sized)
     return SubsystemStage(
         risk=risk,
         vol_scalar=scalar,
-        position=subsystem_position(scalar, combined.values, config.average_absolute_forecast),
+        position=position,
         index=combined.index | raw.denominator_price.index | raw.price.index,
     )
 
@@ -187,12 +196,19 @@ def position_stage(
     """Positions of every instrument with its share of capital, cut by the overlay's multiplier if there is one."""
     index, multiplier = subsystem.index, parameters.multiplier
     weight = _instrument_weight(config, subsystem, parameters)
-    average_position = np.where(index, subsystem.vol_scalar * weight * multiplier, np.nan)
-    notional = subsystem.position * weight * multiplier
-    if overlay is not None:
-        notional *= overlay.multiplier[:, None]
-    buffer = buffer_around(notional, average_position, index, config.buffer_method, config.buffer_size)
-    buffered = buffered_position(notional, buffer, index, config.buffer_trade_to_edge)
+
+    def decided(columns: slice) -> tuple[FloatArray, ...]:
+        some = np.ascontiguousarray(index[:, columns])
+        share = weight[:, columns]
+        average_position = np.where(some, subsystem.vol_scalar[:, columns] * share * multiplier, np.nan)
+        notional = subsystem.position[:, columns] * share * multiplier
+        if overlay is not None:
+            notional *= overlay.multiplier[:, None]
+        buffer = buffer_around(notional, average_position, some, config.buffer_method, config.buffer_size)
+        buffered = buffered_position(notional, buffer, some, config.buffer_trade_to_edge)
+        return average_position, notional, buffer.lower, buffer.upper, buffered
+
+    average_position, notional, lower, upper, buffered = by_columns(len(facts), decided)
     optimised = None
     if config.small_system is not None:
         inputs = optimiser_inputs(raw, subsystem.risk, facts, notional, index, config.notional_trading_capital)
@@ -204,7 +220,7 @@ def position_stage(
         parameters=parameters,
         average_position=average_position,
         notional=notional,
-        buffer=buffer,
+        buffer=Buffer(lower, upper),
         buffered=Panel(buffered, index),
         optimised=optimised,
         overlay=overlay,
@@ -235,7 +251,7 @@ def account_stage(
         fx_rate,
         decided=sizing.decided,
         average_position=sizing.average_position,
-        instr_value_vol=sizing.risk.instr_value_vol,
+        risk=sizing.risk,
         roll_share=config.multiply_roll_costs_by,
     )
 
@@ -249,34 +265,29 @@ def account_of(
     *,
     decided: Panel,
     average_position: FloatArray,
-    instr_value_vol: FloatArray,
+    risk: VolatilityOfContract,
     roll_share: float,
 ) -> accounting.Account:
     """Daily profits and costs of deciding on whole contracts, in base currency.
 
-    average_position: contracts at an average forecast; instr_value_vol: of one contract, base currency a day.
+    average_position: contracts at an average forecast. risk: of one contract, charged for where costs are in SR units.
     roll_share: of the position held, that pays for being rolled.
     """
     point_size = np.array([one.point_size for one in facts])
     yearly = yearly_sr_costs(raw, facts, decided.values, average_position) if config.use_sr_costs else None
-    gross, costs = np.empty(decided.values.shape), np.empty(decided.values.shape)
-    for some in some_columns(len(facts)):
+
+    def profits(some: slice) -> tuple[FloatArray, FloatArray]:
         held, price = accounting.filled_positions(decided.of(some)), raw.price.of(some).values
-        gross[:, some] = accounting.gross_profit(held, price, point_size[some], fx_rate[:, some])
-        if yearly is None:
-            costs[:, some] = accounting.daily_costs(
-                raw.grid,
-                held,
-                price,
-                facts[some],
-                fx[some],
-                vol_normalise=config.vol_normalise_currency_costs,
-                roll_share=roll_share,
-            )
-        else:
-            average, of_contract = average_position[:, some], instr_value_vol[:, some]
-            costs[:, some] = daily_sr_costs(yearly[some], raw.grid.dates, held, average, of_contract)
-    return accounting.Account(gross, costs)
+        gross = accounting.gross_profit(held, price, point_size[some], fx_rate[:, some])
+        if yearly is not None:
+            average, of_contract = average_position[:, some], risk.of(some).instr_value_vol
+            return gross, daily_sr_costs(yearly[some], raw.grid.dates, held, average, of_contract)
+        normalise = config.vol_normalise_currency_costs
+        return gross, accounting.daily_costs(
+            raw.grid, held, price, facts[some], fx[some], vol_normalise=normalise, roll_share=roll_share
+        )
+
+    return accounting.Account(*by_columns(len(facts), profits))
 
 
 def _rule_weights(config: BacktestConfig, codes: Sequence[str]) -> dict[str, FloatArray]:

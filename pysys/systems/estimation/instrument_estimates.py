@@ -80,7 +80,7 @@ def subsystem_account(
         fx_rate,
         decided=Panel(decided, index),
         average_position=average,
-        instr_value_vol=subsystem.risk.instr_value_vol,
+        risk=subsystem.risk,
         roll_share=_ROLL_SHARE,
     )
 
