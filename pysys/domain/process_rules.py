@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from enum import StrEnum
+from itertools import count
 from zoneinfo import ZoneInfo
 
+SATURDAY = 5
 PREVIOUS_PROCESS_LIMIT = timedelta(hours=24)
 
 
@@ -51,6 +53,19 @@ class Window:
         day = now.astimezone(ZoneInfo(self.timezone)).date()
         yesterday = self._on(day - timedelta(days=1))
         return yesterday if yesterday[0] <= now < yesterday[1] else self._on(day)
+
+    def last_stop_of_a_weekday(self, now: datetime) -> datetime:
+        """The last stop that has passed, of occurrences whose middle is on a weekday.
+
+        >>> day = Window(time(0), time(19, 45), "UTC")
+        >>> day.last_stop_of_a_weekday(datetime(2024, 3, 4, 9, tzinfo=ZoneInfo("UTC"))).isoformat()  # a Monday
+        '2024-03-01T19:45:00+00:00'
+        """
+        today = now.astimezone(ZoneInfo(self.timezone)).date()
+        occurrences = (self._on(today - timedelta(days=back)) for back in count())
+        return next(
+            stop for start, stop in occurrences if stop <= now and (start + (stop - start) / 2).weekday() < SATURDAY
+        )
 
     def _on(self, day: date) -> tuple[datetime, datetime]:
         zone = ZoneInfo(self.timezone)

@@ -14,6 +14,7 @@ from pysys.desk import Desk
 from pysys.domain.errors import NotAllowedNow
 from pysys.domain.process_rules import ProcessStatus, Window
 from pysys.execution.stack_handler import run_stack_handler
+from pysys.execution.stack_methods import takes_down
 from pysys.execution.stack_result import PROCESS, StackHandlerResult
 
 
@@ -35,15 +36,28 @@ def run_engine(
 
 def require_window(config: Config, now: datetime) -> None:
     """Raises NotAllowedNow outside the configured times of the stack handler; without times it may always run."""
-    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
-    start, stop = starts.get(PROCESS, starts.get("default")), stops.get(PROCESS, stops.get("default"))
-    if start is None or stop is None:
+    window = _window(config)
+    if window is None:
         return
-    opens, closes = Window(start, stop, config.timezone).occurrence(now)
+    opens, closes = window.occurrence(now)
     if not opens <= now < closes:
         raise NotAllowedNow(
-            f"The engine runs from {start:%H:%M} to {stop:%H:%M} {config.timezone}. Use --now to run it all the same."
+            f"The engine runs from {window.start:%H:%M} to {window.stop:%H:%M} {window.timezone}. Use --now to run it "
+            "all the same."
         )
+
+
+def last_day_ended(config: Config, now: datetime) -> datetime | None:
+    """When the stacks were last due to be taken down; None when they never are, or without configured times."""
+    window = _window(config)
+    return None if window is None or not takes_down(config) else window.last_stop_of_a_weekday(now)
+
+
+def _window(config: Config) -> Window | None:
+    """The configured times of the stack handler, if it has both."""
+    starts, stops = config.process_configuration_start_time, config.process_configuration_stop_time
+    start, stop = starts.get(PROCESS, starts.get("default")), stops.get(PROCESS, stops.get("default"))
+    return None if start is None or stop is None else Window(start, stop, config.timezone)
 
 
 @contextmanager

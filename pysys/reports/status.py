@@ -9,6 +9,7 @@ import pandas as pd
 
 from pysys.config import Config
 from pysys.desk import Desk
+from pysys.execution.engine import last_day_ended
 from pysys.execution.fills import FEES_AGAIN
 from pysys.execution.lease import engine_standings
 from pysys.reports.compose import compose
@@ -41,6 +42,7 @@ class _State:
     refused_poll: datetime | None
     engine: pd.DataFrame
     missing_fees: pd.DataFrame
+    left_over: pd.DataFrame
 
 
 def status_report(desk: Desk) -> Report:
@@ -87,7 +89,15 @@ def _read(config: Config, unit: UnitOfWork, now: datetime) -> _State:
         refused_poll=None if last_poll is None or last_poll[1] else last_poll[0],
         engine=_engine_table(unit),
         missing_fees=_missing_fee_table(unit, now),
+        left_over=_left_over(config, unit, now),
     )
+
+
+def _left_over(config: Config, unit: UnitOfWork, now: datetime) -> pd.DataFrame:
+    """Orders that should have ended with the day they were for: the engine did not live to see its end."""
+    ended = last_day_ended(config, now)
+    orders = unit.reporting.active_instrument_orders()
+    return orders[orders["generated_at"] <= ended] if ended is not None and len(orders) else orders[:0]
 
 
 def _engine_table(unit: UnitOfWork) -> pd.DataFrame:
@@ -245,6 +255,14 @@ def _exceptions(state: _State, inputs: Inputs) -> list[tuple[str, str]]:
         for row in _records(state.engine)
         if row["state"] != "alive"
     ]
+    if len(state.left_over):
+        orders = ", ".join(
+            f"{row['id']} ({row['strategy']}/{row['instrument']}, {row['fill']} of {row['trade']} filled)"
+            for row in _records(state.left_over)
+        )
+        since = moment_text(min(state.left_over["generated_at"]))
+        detail = f"since {since} UTC: {orders}. The engine did not end them, and works them when it next runs"
+        found.append(("orders of a day that is over", detail))
     beyond = state.position_limits[state.position_limits["beyond limit"].astype(bool)]
     found += [
         ("position beyond its limit", f"{strategy}/{code}: {position} against {limit}")

@@ -91,6 +91,12 @@ class Reporting(Repository):
 
     # --- status ---
 
+    def active_instrument_orders(self) -> pd.DataFrame:
+        """id, strategy, instrument, trade, fill, generated_at of the orders on the instrument stack, oldest first."""
+        c = instrument_orders.c
+        query = select(c.id, c.strategy, c.instrument, c.trade, c.fill, c.generated_at)
+        return self._frame(query.where(c.active).order_by(c.id))
+
     def processes(self) -> pd.DataFrame:
         """name, status, last_start, last_end of every process that ever ran or was controlled."""
         c = processes.c

@@ -92,6 +92,22 @@ def test_a_window_is_open_exactly_between_its_times_of_day(start: time, stop: ti
     assert (begins <= now < ends) == inside
 
 
+@pytest.mark.parametrize(
+    ("window", "now", "stop"),
+    [  # 1 March 2024 is a Friday
+        (EVENING, "2024-03-05 23:49", "2024-03-04 23:50"),
+        (EVENING, "2024-03-05 23:50", "2024-03-05 23:50"),
+        (EVENING, "2024-03-04 10:00", "2024-03-01 23:50"),  # nothing stops on a weekend
+        (NIGHT, "2024-03-02 03:00", "2024-03-01 04:00"),
+        (NIGHT, "2024-03-02 04:00", "2024-03-01 04:00"),  # most of Friday's night is Saturday's
+        (NIGHT, "2024-03-04 12:00", "2024-03-04 04:00"),  # and most of Sunday's is Monday's
+    ],
+)
+def test_the_last_stop_is_that_of_a_weekday(window: Window, now: str, stop: str) -> None:
+    read = datetime.fromisoformat
+    assert window.last_stop_of_a_weekday(read(now).replace(tzinfo=UTC)) == read(stop).replace(tzinfo=UTC)
+
+
 HOURLY = MethodRule("hourly", frequency=60, max_executions=2)
 ONCE = MethodRule("once", max_executions=1)
 ENDLESS = MethodRule("endless")
