@@ -187,10 +187,19 @@ class BacktestResult:
 
     def values(self, name: str) -> FloatArray:
         """A daily series of all instruments, (date x instrument). Raises ConfigError for an unknown name."""
-        try:
-            return self._by_name[name]()
-        except KeyError:
-            raise ConfigError(f"no daily series is called {name}; choose among {', '.join(self.names)}") from None
+        if name not in self._by_name:
+            raise ConfigError(f"no daily series is called {name}; choose among {', '.join(self.names)}")
+        values = self._last_asked_for.get(name)
+        if values is None:
+            values = self._by_name[name]()
+            self._last_asked_for.clear()
+            self._last_asked_for[name] = values
+        return values
+
+    @cached_property
+    def _last_asked_for(self) -> dict[str, FloatArray]:
+        """The last series, by name: whoever asks for one instrument's asks for the next one's."""
+        return {}
 
     def series_of(self, name: str, instrument: str) -> pd.Series:
         """A daily series of one instrument, on the days of its history."""
