@@ -97,14 +97,14 @@ class Summary:
         """For a person to read."""
         unit = self.base_currency
         change = self.account_end - self.account_start
-        parts = ", ".join(f"{name} {value:+,.2f}" for name, value in self.pandl.items() if name != "total")
+        parts = ", ".join(f"{name} {value:+z,.2f}" for name, value in self.pandl.items() if name != "total")
         held = ", ".join(f"{contract} {position:+d}" for contract, position in self.positions.items())
         return [
             f"{self.name}: {self.days} trading days, {self.first} to {self.last}, in {self.seconds:.0f} s",
             f"Trades:         {self.trades} fills, {self.contracts} contracts",
             f"Positions:      {held if held else 'none'}",
-            f"Account:        {self.account_start:,.2f} {unit} to {self.account_end:,.2f} {unit} ({change:+,.2f})",
-            f"P&L:            {self.pandl['total']:+,.2f} {unit}: {parts}",
+            f"Account:        {self.account_start:,.2f} {unit} to {self.account_end:,.2f} {unit} ({change:+z,.2f})",
+            f"P&L:            {self.pandl['total']:+z,.2f} {unit}: {parts}",
             f"Reconciliation: {'no break' if not self.breaks else '; '.join(self.breaks)}",
             *[f"Look at:        {line}" for line in self.attention],
             f"Reports:        {self.folder / 'index.html'}",

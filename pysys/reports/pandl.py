@@ -157,7 +157,7 @@ def _headline(result: _Result) -> list[str]:
 
 def _amount(result: _Result, amount: float) -> str:
     percent = result.percent(amount)
-    text = f"{amount:+,.2f} {result.base}"
+    text = f"{amount:+z,.2f} {result.base}"
     return text if percent is None else f"{text} ({percent:+.3f}% of capital)"
 
 
@@ -241,7 +241,7 @@ def _notes(result: _Result, refused: int) -> str:
     change = result.change
     timing = fsum(result.timing.values())
     notes = [
-        f"Timing: our own last prices would value the open positions {timing:+,.2f} {result.base} from the broker's."
+        f"Timing: our own last prices would value the open positions {timing:+z,.2f} {result.base} from the broker's."
     ]
     if result.capital is None:
         notes.append("No capital is stored, so nothing is given in percent.")
