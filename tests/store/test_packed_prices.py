@@ -133,7 +133,7 @@ def by_hand(unit: UnitOfWork, table: Table, series: int, deed: str, time: list[i
         unit.connection.execute(insert(table).values(series_id=series, time=time, price=8.0, **contracts))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(deeds=st.lists(DEEDS, min_size=1, max_size=8), limits=st.tuples(TIME, TIME))
 def test_a_packed_series_is_read_as_its_rows_whatever_was_done_to_them(
     store: Store, deeds: list[tuple[str, list[int] | int | None]], limits: tuple[int, int]
