@@ -261,6 +261,8 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
     from pysys.systems.backtest import run_backtest
     from pysys.systems.backtest_files import write_result
     from pysys.systems.backtest_yaml import read_backtest_config
+    from pysys.systems.config_checks import warn
+    from pysys.systems.result_checks import doubts
 
     watch.lap("import")
     config = read_backtest_config(configuration, defaults)
@@ -269,6 +271,7 @@ def backtest(configuration: Path, out: Path, data: Path | None, instruments: lis
     market = read_prices(config)
     watch.lap("read")
     result = run_backtest(config, market, rules_folder=configuration.parent)
+    warn(doubts(result))
     watch.lap("compute")
     for path in write_result(result, out):
         click.echo(str(path))

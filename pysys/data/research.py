@@ -25,9 +25,11 @@ from pysys.systems.backtest_config import BacktestConfig
 from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.backtest_yaml import read_backtest_config
 from pysys.systems.candidate_rules import with_candidates
+from pysys.systems.config_checks import warn
 from pysys.systems.dotted_paths import named_object
 from pysys.systems.intermediates import Backtest
 from pysys.systems.market_data import MarketData
+from pysys.systems.result_checks import doubts
 from pysys.systems.saved_states import SavedBacktests
 
 DEMO_DATABASE = Path("demo") / "state" / "pysys.db"
@@ -90,9 +92,14 @@ def research_backtest(
     *,
     candidates: bool = False,
 ) -> BacktestResult:
-    """Backtest of `research_config`. Rules of the reader's own are found beside the file."""
+    """Backtest of `research_config`. Rules of the reader's own are found beside the file.
+
+    Warns of what its numbers say is perhaps not meant.
+    """
     chosen = research_config(settings, config, instruments, candidates=candidates)
-    return run_backtest(chosen, market, rules_folder=rules_folder(settings, config))
+    result = run_backtest(chosen, market, rules_folder=rules_folder(settings, config))
+    warn(doubts(result))
+    return result
 
 
 def rules_folder(settings: Settings, config: str | Path) -> Path:

@@ -172,6 +172,8 @@ def _job(desk: Desk, strategy: str, method: Method, capital: float | None, now: 
 def _store(desk: Desk, job: StrategyJob, outcome: Outcome) -> StrategyOutcome:
     if isinstance(outcome, Exception):
         return _failure(job.strategy, outcome)
+    for doubt in outcome.doubts:
+        log.warning("%s: %s", job.strategy, doubt)
     targets = _targets(desk, job.strategy, job.time, outcome)
     run = BacktestRun(job.strategy, job.time, job.capital, outcome.instruments, desk.config_hash, outcome.saved_state)
     with desk.store.write() as unit:

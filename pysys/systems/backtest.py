@@ -24,7 +24,7 @@ from pysys.systems.backtest_result import BacktestResult
 from pysys.systems.config_checks import trading_all, warn
 from pysys.systems.estimation.estimates import Estimates, ForecastEstimates, InstrumentEstimates
 from pysys.systems.forecast_mapping import mapping_stage
-from pysys.systems.fx import FxRate, rates_that_start_late
+from pysys.systems.fx import FxRate, rates_that_fall_short
 from pysys.systems.market_data import (
     AdjustedPrices,
     BoolArray,
@@ -137,7 +137,7 @@ def _market(run: StageRun, config: BacktestConfig, market_data: MarketData) -> _
     series = tuple(_since(config.start_date, one) for one in given)
     facts = tuple(one.meta for one in series)
     fx = tuple(FxRate.between(one.currency, config.base_currency, market_data) for one in facts)
-    warn(rates_that_start_late(series, fx, config.base_currency))
+    warn(rates_that_fall_short(series, fx, config.base_currency))
     return _Market(
         series=run.given(series, config.start_date, prices=given),
         facts=run.given(facts, facts),

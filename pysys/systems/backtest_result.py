@@ -112,7 +112,6 @@ class BacktestResult:
             "costs",
         )
 
-    @cached_property
     def _by_name(self) -> dict[str, Callable[[], FloatArray]]:
         raw, forecast, sizing = self.raw, self.forecasts, self.sizing
         named: dict[str, FloatArray] = {
@@ -183,15 +182,20 @@ class BacktestResult:
     @property
     def names(self) -> tuple[str, ...]:
         """Every daily series that `values` knows."""
-        return tuple(self._by_name)
+        return tuple(self._by_name())
 
     def values(self, name: str) -> FloatArray:
-        """A daily series of all instruments, (date x instrument). Raises ConfigError for an unknown name."""
-        if name not in self._by_name:
-            raise ConfigError(f"no daily series is called {name}; choose among {', '.join(self.names)}")
+        """A daily series of all instruments, (date x instrument), not to be written to.
+
+        Raises ConfigError for an unknown name.
+        """
         values = self._last_asked_for.get(name)
         if values is None:
-            values = self._by_name[name]()
+            lookups = self._by_name()
+            if name not in lookups:
+                raise ConfigError(f"no daily series is called {name}; choose among {', '.join(lookups)}")
+            values = lookups[name]().view()
+            values.setflags(write=False)
             self._last_asked_for.clear()
             self._last_asked_for[name] = values
         return values

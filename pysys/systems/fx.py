@@ -12,6 +12,9 @@ from pysys.systems.market_data import FloatArray, FxPrices, InstrumentSeries, Ma
 from pysys.systems.smoothing import divide
 
 USD = "USD"
+LONGEST_LAG = np.timedelta64(7, "D")  # of rates behind prices: longer than any holiday
+
+Span = tuple[np.datetime64, np.datetime64] | None  # first and last day
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,39 +38,59 @@ class FxRate:
         return rate if self.base is None else divide(rate, _usd(self.base, moments))
 
 
-def rates_that_start_late(series: Sequence[InstrumentSeries], rates: Sequence[FxRate], base: str) -> list[str]:
-    """Said of exchange rates that start after the prices they convert: until then those have no position.
+def rates_that_fall_short(series: Sequence[InstrumentSeries], rates: Sequence[FxRate], base: str) -> list[str]:
+    """Said of exchange rates that start after the prices they convert, or end a week or more before them.
 
     rates: of each of the series, in their order.
     """
     late: dict[str, dict[str, np.datetime64]] = {}  # currency -> instrument -> first day with a price
-    starts: dict[str, np.datetime64] = {}
+    old: dict[str, dict[str, np.datetime64]] = {}  # currency -> instrument -> last day with a price
+    spans: dict[str, Span] = {}
     for one, rate in zip(series, rates, strict=True):
-        first = _first_day(one.adjusted.times, one.adjusted.price)
+        own = _span(one.adjusted.times, one.adjusted.price)
         for currency, prices in ((one.meta.currency, rate.quote), (base, rate.base)):
-            if prices is None or first is None:
+            if prices is None or own is None:
                 continue
-            start = _first_day(prices.times, prices.price)
-            if start is None or start > first:
-                late.setdefault(currency, {})[one.code] = first
-                starts[currency] = start if start is not None else np.datetime64("NaT")
-    return [_said_of_late_rate(currency, starts[currency], begun) for currency, begun in late.items()]
+            span = spans[currency] = _span(prices.times, prices.price)
+            if span is None or span[0] > own[0]:
+                late.setdefault(currency, {})[one.code] = own[0]
+            if span is not None and own[1] - span[1] >= LONGEST_LAG:
+                old.setdefault(currency, {})[one.code] = own[1]
+    return [
+        *(_said_of_late_rate(currency, spans[currency], begun) for currency, begun in late.items()),
+        *(_said_of_old_rate(currency, spans[currency], ended) for currency, ended in old.items()),
+    ]
 
 
-def _said_of_late_rate(currency: str, start: np.datetime64, begun: Mapping[str, np.datetime64]) -> str:
+def _said_of_late_rate(currency: str, span: Span, begun: Mapping[str, np.datetime64]) -> str:
     code, day = min(begun.items(), key=lambda one: one[1])
-    others = f" and {len(begun) - 1} more" if len(begun) > 1 else ""
-    when = "have no price at all" if np.isnat(start) else f"start on {start}"
+    when = "have no price at all" if span is None else f"start on {span[0]}"
     return (
-        f"exchange rates of {currency} {when}, after the prices of {code} ({day}){others}: these have no position and "
-        f"no profit before. Import older rates, or set start_date"
+        f"exchange rates of {currency} {when}, after the prices of {code} ({day}){_others(begun)}: these have no "
+        "position and no profit before. Import older rates, or set start_date"
     )
 
 
-def _first_day(times: TimeArray, prices: FloatArray) -> np.datetime64 | None:
-    """The day of the first present price."""
+def _said_of_old_rate(currency: str, span: Span, ended: Mapping[str, np.datetime64]) -> str:
+    code, day = max(ended.items(), key=lambda one: one[1])
+    last = "" if span is None else span[1]
+    return (
+        f"exchange rates of {currency} end on {last}, before the prices of {code} ({day}){_others(ended)}: since then "
+        "positions are sized and profits counted at the last rate. Import newer rates"
+    )
+
+
+def _others(instruments: Mapping[str, np.datetime64]) -> str:
+    return f" and {len(instruments) - 1} more" if len(instruments) > 1 else ""
+
+
+def _span(times: TimeArray, prices: FloatArray) -> Span:
+    """The days of the first and the last present price."""
     present = np.flatnonzero(~np.isnan(prices))
-    return times[present[0]].astype("datetime64[D]") if len(present) else None
+    if not len(present):
+        return None
+    first, last = times[present[[0, -1]]].astype("datetime64[D]")
+    return first, last
 
 
 def _usd(prices: FxPrices | None, moments: TimeArray) -> FloatArray:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pysys.systems.covariance import correlations, weekly_returns, weeks_ended
+from pysys.systems.daily import DateArray
 from pysys.systems.fx import FxRate
 from pysys.systems.instrument_choice import Candidate
 from pysys.systems.market_data import FloatArray, MarketData
@@ -45,7 +46,7 @@ def measured_candidates(
     series = [market_data.instrument(code) for code in sorted(market_data.instruments)]
     raw, facts = raw_data(series, MixedVolatility()), [one.meta for one in series]
     dates = raw.grid.dates
-    fx_rate = [float(FxRate.between(one.currency, base_currency, market_data).at(dates[-1:])[0]) for one in facts]
+    fx_rate = [_last_rate(FxRate.between(one.currency, base_currency, market_data), dates) for one in facts]
     price = forward_fill(raw.denominator_price.values)[-1]
     deviation = forward_fill(daily_percentage_volatility(raw.daily_returns_vol, raw.denominator_price))[-1]
     cost = sr_cost_per_trade(raw.price, raw.daily_returns_vol, dates, facts)
@@ -69,6 +70,12 @@ def measured_candidates(
             )
         )
     return MeasuredCandidates(tuple(found), _correlation(raw))
+
+
+def _last_rate(rate: FxRate, dates: DateArray) -> float:
+    """The last rate there is by the last date; NaN when there is none."""
+    known = forward_fill(rate.at(dates)[:, None])
+    return float(known[-1, 0])
 
 
 def _correlation(raw: RawData) -> FloatArray:

@@ -127,7 +127,7 @@ def _refusal(one: Candidate, capital: float, needs: Requirements) -> str:
         limit / easing for limit in (needs.least_contracts_a_day, needs.least_risk_a_day, needs.least_pct_deviation)
     )
     failed = [
-        (least <= capital * easing, f"needs capital of {least:,.0f}"),
+        (least <= capital * easing, _capital(least)),
         (one.sr_cost <= dearest, f"costs {one.sr_cost:.4f} SR a trade, over {dearest:g}"),
         (
             _enough(one.contracts_a_day, contracts),
@@ -141,6 +141,10 @@ def _refusal(one: Candidate, capital: float, needs: Requirements) -> str:
 
 def _enough(volume: float, least: float) -> bool:
     return least <= 0 or volume >= least
+
+
+def _capital(least: float) -> str:
+    return "has no known price, volatility or exchange rate" if math.isnan(least) else f"needs capital of {least:,.0f}"
 
 
 def _volume(volume: float) -> str:

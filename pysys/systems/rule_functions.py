@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -91,11 +92,22 @@ def one_instrument_at_a_time(function: Callable[..., Any], grid: DailyGrid, name
                 pd.Series(panel.values[panel.index[:, column], column], index=dates[panel.index[:, column]])
                 for panel in panels
             ]
-            forecast = _checked(function(*inputs, **parameters), inputs, name)
+            try:
+                forecast = function(*inputs, **parameters)
+            except Exception as error:
+                raise ConfigError(f"trading rule {name} failed: {_said(error)}") from error
+            forecast = _checked(forecast, inputs, name)
             out[:, column] = forecast.reindex(dates).to_numpy(dtype=np.float64, na_value=np.nan)
         return out
 
     return rule
+
+
+def _said(error: Exception) -> str:
+    """The error, and where in the reader's own function it came up."""
+    _, *own = traceback.extract_tb(error.__traceback__)
+    where = f" ({own[0].filename}, line {own[0].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{where}"
 
 
 def _checked(forecast: Any, inputs: Sequence[pd.Series], rule: str) -> pd.Series:
@@ -126,7 +138,8 @@ def _checked(forecast: Any, inputs: Sequence[pd.Series], rule: str) -> pd.Series
 def _refuse_impossible_arguments(spec: RuleSpec) -> None:
     """Raises ConfigError for an argument of one of our own rules that no rule can work with.
 
-    All of them are numbers of days, at least 1; an average may have `smooth_days` of 0.
+    All of them are numbers of days, at least 1; an average may have `smooth_days` of 0, and a fast one is shorter than
+    the slow one.
     """
     for name, value in spec.other_args.items():
         if value is None or (name.startswith("_") and name != "_lookback_days"):
@@ -135,6 +148,12 @@ def _refuse_impossible_arguments(spec: RuleSpec) -> None:
         if isinstance(value, str):
             raise ConfigError(f"{where} must be a number, not {value!r}; write it without quotes")
         within(number(value, where), where, least=0.0 if name == "smooth_days" else 1.0)
+    fast, slow = spec.other_args.get("Lfast"), spec.other_args.get("Lslow")
+    if fast is not None and slow is not None and fast >= slow:
+        raise ConfigError(
+            f"trading rule {spec.name}: Lfast {fast} must be shorter than Lslow {slow}; as it is, the rule trades "
+            "against the trend or never"
+        )
 
 
 def rule_content(spec: RuleSpec, rule: Rule) -> bytes:

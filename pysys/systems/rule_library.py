@@ -98,6 +98,7 @@ def factor_trading_rule(demeaned_factor: Panel, smooth: float = 90) -> FloatArra
     """A factor less its average, smoothed (centre of mass, days): long what has more of it.
 
     On `neg_skew`, less the historic average of all instruments, this is absolute skew; less the average of the asset
-    class it is relative skew. Assets with negative skew pay for it.
+    class it is relative skew. Assets with negative skew pay for it. A forecast is in the factor's own unit, so its
+    scalar depends on the factor: estimate it.
     """
     return ew_mean(demeaned_factor.values, decay_of_com(smooth))

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from pysys.systems.market_data import BoolArray, FloatArray
 
 _BLOCK = 32  # rows; small enough for BLAS to stay on one thread
-_FAINT = 1e-200  # a weight that is not yet so small that digits are lost
 _ROUNDING = 1e-14  # a variance below this share of the mean square is nothing but rounding
 
 
@@ -78,18 +77,9 @@ def ew_means(values: FloatArray, decays: Sequence[float], min_periods: int = 1) 
     """`ew_mean` of the same values at several decays."""
     present = ~np.isnan(values)
     numbers, ones = np.where(present, values, 0.0), present.astype(np.float64)
-    early = ~_enough(present, min_periods)
-    means = []
-    for decay in decays:
-        weight = ew_sum(ones, decay)
-        weight[early] = np.nan
-        faint = weight < _FAINT
-        weight[faint] = np.nan
-        mean = np.divide(ew_sum(numbers, decay), weight, out=weight)
-        # Sum and weight fade alike on missing days, so that their ratio repeats, unless a gap is so long that both
-        # are lost.
-        means.append(_take(mean, _last_known(present & ~early)) if faint.any() else mean)
-    return means
+    known = present & _enough(present, min_periods)
+    last = _last_known(known)
+    return [_take(ew_sum(numbers, decay) / np.where(known, ew_sum(ones, decay), np.nan), last) for decay in decays]
 
 
 def ew_std(values: FloatArray, decay: float, min_periods: int) -> FloatArray:

@@ -21,6 +21,7 @@ from pysys.systems.backtest_result import LatestPosition
 from pysys.systems.market_data import MarketData
 from pysys.systems.market_files import open_market_data, save_market_data
 from pysys.systems.optimised_targets import OptimiserDay, last_day
+from pysys.systems.result_checks import doubts
 from pysys.systems.saved_states import save_state
 
 _WORTH_PROCESSES = 4  # plain backtests that take longer here than processes take to start
@@ -48,6 +49,7 @@ class StrategyDecision:
     optimiser: OptimiserDay | None  # of a strategy that optimises whole contracts
     saved_state: str  # its name
     seconds: float  # of real time
+    doubts: tuple[str, ...]  # what its numbers say is perhaps not meant
 
 
 Outcome = StrategyDecision | Exception
@@ -76,6 +78,7 @@ def _decide(job: StrategyJob, data: MarketData) -> StrategyDecision:
         latest=result.latest_positions(),
         optimiser=None if result.config.small_system is None else last_day(result),
         saved_state=saved.folder.name,
+        doubts=tuple(doubts(result)),
         seconds=time.perf_counter() - started,
     )
 

@@ -23,6 +23,8 @@ from tests.conftest import PROJECT
 from tests.data.csv_world import write_layout
 from tests.systems.markets import configuration
 
+TREND = {"forecast_weights": {"ewmac4_16": 0.5, "carry10": 0.5}}  # rules that need no other market of their class
+
 PROGRAM = """
 import sys
 from pysys.cli import run
@@ -48,7 +50,7 @@ def url(folder: Path) -> str:
 
 def test_files_and_database_give_one_backtest_without_importing_what_is_slow(folder, url, tmp_path):
     config = tmp_path / "config.yaml"
-    config.write_text(yaml.safe_dump(configuration(["GOLD", "BUND"]).as_yaml_keys(), sort_keys=False))
+    config.write_text(yaml.safe_dump(configuration(["GOLD", "BUND"], **TREND).as_yaml_keys(), sort_keys=False))
     for name, source in (("files", ["--data", str(folder)]), ("database", [])):
         arguments = ["backtest", str(config), "--out", str(tmp_path / name), "--timing", *source]
         done = subprocess.run(
@@ -104,7 +106,7 @@ def test_a_strategy_file_is_complete_with_its_rules_its_currency_and_its_choice_
 def test_what_a_strategy_file_leaves_out_is_the_projects_unless_its_prices_are_of_none(
     folder, url, settings, tmp_path, monkeypatch
 ):
-    keys = configuration(["GOLD"]).as_yaml_keys()
+    keys = configuration(["GOLD"], **TREND).as_yaml_keys()
     del keys["percentage_vol_target"], keys["base_currency"]
     path = tmp_path / "strategy.yaml"
     path.write_text(yaml.safe_dump(keys))
@@ -153,7 +155,7 @@ def test_research_is_on_what_production_would_trade_or_what_a_configuration_name
 
 def test_research_on_files_counts_in_any_currency_they_have_the_rates_of(folder, settings, tmp_path):
     path = tmp_path / "strategy.yaml"
-    path.write_text(yaml.safe_dump(configuration(["GOLD"]).as_yaml_keys() | {"base_currency": "EUR"}))
+    path.write_text(yaml.safe_dump(configuration(["GOLD"], **TREND).as_yaml_keys() | {"base_currency": "EUR"}))
     market, _ = research_data(settings, str(folder), ["GOLD"])
     assert market.instrument("GOLD").meta.currency == "USD"
     assert research_backtest(settings, path, market).config.base_currency == "EUR"

@@ -1,5 +1,7 @@
 """What holds for a whole backtest, whatever the prices."""
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +17,7 @@ from pysys.systems.market_data import FxPrices
 from pysys.systems.raw_data import Panel
 from pysys.systems.rule_costs import sr_cost_per_trade
 from pysys.systems.volatility import RobustVolatility
-from tests.systems.markets import FACTS, configuration, first_rows, instrument, market, walk
+from tests.systems.markets import FACTS, SCALARS, configuration, first_rows, instrument, market, walk
 
 seeds = st.integers(0, 2**32 - 1)
 few_examples = settings(max_examples=15, deadline=None)
@@ -91,6 +93,33 @@ def test_markets_that_are_too_many_to_be_worked_out_at_once_do_not_mix(keys):
     for code in codes:
         for name in one_way.names:
             same(one_way.series_of(name, code), other_way.series_of(name, code))
+
+
+@few_examples
+@given(seed=seeds, shut=st.integers(100, 200), volatility=st.sampled_from(["robust_vol_calc", "mixed_vol_calc"]))
+def test_another_market_changes_no_forecast_after_weeks_without_a_price(seed, shut, volatility):
+    closed = np.r_[walk(seed, shut), np.full(15, np.nan), walk(seed + 1, 260 - shut)]
+    both = market(instrument("CORN", closed), instrument("WHEAT", walk(seed + 2, 275)))
+    keys = {"volatility_calculation": {"func": volatility}}
+    rules = {"forecast_weights": {name: 0.25 for name in SCALARS if name != "relmomentum10"}}
+    alone = run_backtest(configuration(["CORN"], **keys, **rules), both)
+    beside = run_backtest(configuration(["CORN", "WHEAT"], **keys, **rules), both)
+    for name in ("raw_accel8", "raw_ewmac4_16", "combined_forecast"):
+        same(alone.series_of(name, "CORN"), beside.series_of(name, "CORN"))
+
+
+def test_a_result_cannot_be_written_to_and_is_freed_with_its_last_name():
+    result = run_backtest(configuration(["CORN"]), market(instrument("CORN", walk(1, 60))))
+    for name in ("price", "fc_carry10"):
+        with pytest.raises(ValueError, match="read-only"):
+            result.values(name)[:] = 0.0
+    known = weakref.ref(result)
+    gc.disable()
+    try:
+        del result
+        assert known() is None
+    finally:
+        gc.enable()
 
 
 @few_examples
@@ -177,12 +206,16 @@ def test_a_price_that_has_not_moved_yet_has_no_volatility_to_be_sized_by():
 def test_without_an_exchange_rate_there_is_nothing_rather_than_zero_days():
     rates = FxPrices(np.array(["2020-03-02", "2020-05-04"], dtype="datetime64[us]"), np.array([1.1, 1.2]))
     corn, config = instrument("CORN", walk(9, 150)), configuration(["CORN"], base_currency="EUR")
-    with pytest.warns(ConfigWarning, match=r"rates of EUR start on 2020-03-02, after the prices of CORN \(2020-01-06"):
+    with pytest.warns(ConfigWarning) as said:
         result = run_backtest(config, market(corn, fx={"EUR": rates}))
+    late, old = (str(one.message) for one in said)
+    assert late.startswith("exchange rates of EUR start on 2020-03-02, after the prices of CORN (2020-01-06): ")
+    assert old.startswith("exchange rates of EUR end on 2020-05-04, before the prices of CORN (2020-07-31): ")
     before = result.portfolio.loc[:"2020-02-28"]
     assert before["net"].isna().all() and np.isnan(result.account.net[: len(before)]).all()
     assert result.series_of("notional_position", "CORN").loc[:"2020-02-28"].isna().all()
-    known = run_backtest(replace(config, start_date="2020-03-02"), market(corn, fx={"EUR": rates}))
+    newer = FxPrices(np.append(rates.times, np.datetime64("2020-07-25")), np.append(rates.price, 1.3))  # six days old
+    known = run_backtest(replace(config, start_date="2020-03-02"), market(corn, fx={"EUR": newer}))
     assert known.portfolio["net"].notna().all()
     assert result.stats["net"]["time_in_drawdown"] > 0
 
@@ -250,8 +283,8 @@ def test_latest_positions_carry_the_market_they_refer_to():
 
 
 def test_foreign_risk_is_converted_at_the_rate_of_the_midnight_before():
-    times = np.array(["2019-01-01T00", "2020-05-04T23"], dtype="datetime64[us]")
-    rates = FxPrices(times, np.array([1.10, 1.20]))
+    times = np.array(["2019-01-01T00", "2020-05-04T23", "2020-06-19T00"], dtype="datetime64[us]")
+    rates = FxPrices(times, np.array([1.10, 1.20, 1.20]))
     bund = instrument("BUND", walk(4, 120), facts=replace(FACTS, currency="EUR"))
     result = run_backtest(configuration(["BUND"]), market(bund, fx={"EUR": rates}))
     fx = result.series_of("fx_rate", "BUND")

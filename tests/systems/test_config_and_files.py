@@ -455,6 +455,7 @@ IMPOSSIBLE_ARGUMENTS = [
     ("ewmac.ewmac_calc_vol", {"Lfast": "4"}, "Lfast must be a number, not '4'; write it without quotes"),
     ("ewmac.ewmac_calc_vol", {"Lfast": 4, "vol_days": [35]}, r"vol_days must be a number, not \[35\]"),
     ("breakout.breakout", {"lookback": -40}, "lookback must be at least 1, not -40"),
+    ("ewmac.ewmac_calc_vol", {"Lfast": 16, "Lslow": 4}, "Lfast 16 must be shorter than Lslow 4"),
     ("carry.carry", {"smooth_days": -5}, "smooth_days must be at least 0, not -5"),
 ]
 

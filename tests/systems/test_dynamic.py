@@ -446,8 +446,9 @@ def test_nothing_that_qualifies_is_an_empty_choice():
 
 def test_candidates_are_measured_as_a_backtest_measures_and_chosen_from():
     euro = instrument("EURO", walk(5, 300), facts=replace(FACTS, currency="EUR", asset_class="Bond"))
-    times = np.array(["2019-12-31", "2020-06-30"], dtype="datetime64[us]")
-    data = market(instrument("CORN", walk(4, 300)), euro, fx={"EUR": FxPrices(times, np.array([1.1, 1.25]))})
+    times = np.array(["2019-12-31", "2021-02-24", "2021-02-25"], dtype="datetime64[us]")
+    rates = FxPrices(times, np.array([1.1, 1.25, np.nan]))  # an empty last row leaves the rate before it
+    data = market(instrument("CORN", walk(4, 300)), euro, fx={"EUR": rates})
     found = measured_candidates(data, "USD", {"CORN": 20_000.0}, traded=("EURO",))
 
     result = run_backtest(configuration(["CORN", "EURO"]), data)
@@ -458,7 +459,7 @@ def test_candidates_are_measured_as_a_backtest_measures_and_chosen_from():
         assert (one.price, one.annual_pct_deviation) == (known["denominator_price"], 16 * known["daily_pct_vol"])
         rate = 1.25 if one.instrument == "EURO" else 1.0
         assert one.point_value == 50.0 * rate
-        a_year = 16 * result.series_of("instr_value_vol", one.instrument).iloc[-1]
+        a_year = 16 * rate * result.series_of("instr_ccy_vol", one.instrument).iloc[-1]
         capital = minimum_capital(one, Requirements(lots=1.0, risk_target_pct=100.0, instrument_weight=0.4))
         assert capital == pytest.approx(a_year)
     corn, bund = found.candidates

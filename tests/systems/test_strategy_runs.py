@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pysys.domain.errors import ConfigError
 from pysys.systems.strategy_runs import StrategyDecision, StrategyJob, run_strategies
 from tests.systems.markets import configuration, instrument, market, walk
 
@@ -43,8 +44,9 @@ def test_every_strategy_decides_on_its_own_prices_and_is_saved(tmp_path, monkeyp
     jobs = jobs_in(tmp_path / "here")
     found = dict(run_strategies(jobs))
     assert list(found) == ["plain", "broken", "other", "small"]
-    assert isinstance(found["broken"], RuntimeError)
-    assert "my own fault" in str(found["broken"])
+    assert isinstance(found["broken"], ConfigError)
+    mine = tmp_path / "here" / "mine.py"
+    assert str(found["broken"]) == f"trading rule own failed: RuntimeError: my own fault ({mine}, line 2)"
     for job, data in jobs:
         if job.strategy == "broken":
             continue
