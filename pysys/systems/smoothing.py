@@ -78,8 +78,11 @@ def ew_means(values: FloatArray, decays: Sequence[float], min_periods: int = 1) 
     present = ~np.isnan(values)
     numbers, ones = np.where(present, values, 0.0), present.astype(np.float64)
     known = present & _enough(present, min_periods)
+    means = [ew_sum(numbers, decay) / np.where(known, ew_sum(ones, decay), np.nan) for decay in decays]
+    if np.array_equal(known, np.logical_or.accumulate(known, axis=0)):  # no day is missing after the first
+        return means
     last = _last_known(known)
-    return [_take(ew_sum(numbers, decay) / np.where(known, ew_sum(ones, decay), np.nan), last) for decay in decays]
+    return [_take(mean, last) for mean in means]
 
 
 def ew_std(values: FloatArray, decay: float, min_periods: int) -> FloatArray:
