@@ -28,7 +28,12 @@ class Override:
     @property
     def only_reduces(self) -> bool:
         """Whether a position may only become smaller."""
-        return self.kind in ("close", "reduce_only") or (self.kind == "factor" and self.factor == 0)
+        return self.closes or self.kind == "reduce_only"
+
+    @property
+    def closes(self) -> bool:
+        """Whether a position is to end."""
+        return self.kind == "close" or (self.kind == "factor" and self.factor == 0)
 
 
 NO_OVERRIDE = Override("factor", 1.0)

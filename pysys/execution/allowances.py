@@ -94,7 +94,8 @@ def _too_much_traded(
     for child in children:
         asked = unit.orders.possibly_traded(child.id)
         for leg in child.legs:
-            contracts = abs(leg.trade - asked.get(leg.contract, 0))
+            done = asked.get(leg.contract, leg.fill)  # of one taken over no order was sent
+            contracts = abs(leg.trade - done)
             for code in (child.instrument, family.instrument):
                 left[code] = left.get(code, 0) + contracts
     for limit in limits:

@@ -114,7 +114,8 @@ def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime, *, by_han
     """Land each fill in this transaction, with the orders and positions it changes.
 
     A fill is of the order with its reference, or else with its permanent id. One that cannot be, though it has the
-    reference, moves the contract position alone, and a person is told. by_hand: a person says which order it is of.
+    reference, moves the contract position alone, and a person is told. What is taken back is taken from the order it
+    was booked on, whatever order the news names. by_hand: a person says which order a fill is of.
     """
     landed = Landed()
     orders: dict[int, BrokerOrder] = {}
@@ -125,25 +126,34 @@ def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime, *, by_han
         order = None if foreign else order
         touched: int | None = None  # the last fill that was new
         parent: ContractOrder | None = None
-        known = len(landed.new)
+        moved = 0  # contracts of that order
+        others: dict[int, BrokerOrder] = {}  # that something was taken back from
         for fill in _facts(unit, heard):
+            lost = order is None and fill is not heard  # taken back for a fill that no strategy gets
+            booked = order if fill.reverses is None or lost else _booked_on(unit, fill, order, orders)
             fill_id = unit.positions.append_fill_once(
                 fill,
-                strategy=UNMATCHED if order is None else order.strategy,
-                broker_order_id=None if order is None else order.id,
+                strategy=UNMATCHED if booked is None else booked.strategy,
+                broker_order_id=None if booked is None else booked.id,
                 recorded_at=now,
             )
             if fill_id is None:
                 continue
             touched = fill_id
             landed.new.append(fill)
-            parent = _move(unit, order, fill, fill_id)
+            filled = _move(unit, booked, fill, fill_id)
+            if booked is not None and order is not None and booked.id == order.id:
+                parent, moved = filled, moved + fill.quantity
+            elif booked is not None:
+                others[booked.id] = booked
+        for other in others.values():
+            orders[other.id] = _update_broker_order(unit, other, other.ids)
         alerts = [_unknown_order(heard, foreign)] if order is None else []
         if order is not None:
             orders[order.id] = after = _update_broker_order(unit, order, heard.ids)
             alerts = [] if by_hand else _overfills(after, heard)
             if parent is not None and not by_hand and not alerts:
-                alerts = _overfills_together(parent, heard, sum(fill.quantity for fill in landed.new[known:]))
+                alerts = _overfills_together(parent, heard, moved)
         if touched is not None and alerts:
             landed.alerts += alerts
             unit.positions.put_alert(touched, "\n".join(alerts))
@@ -172,21 +182,38 @@ def _not_of(unit: UnitOfWork, order: BrokerOrder, heard: Fill) -> str:
 def _facts(unit: UnitOfWork, heard: Fill) -> list[Fill]:
     """What is appended for one fill heard: itself, and what takes back an execution that a correction replaced.
 
-    The original and its correction, or bust, may be heard in either order; nothing is taken back twice.
+    The original and its correction, or bust, may be heard in either order; nothing is taken back twice. Of several
+    corrections of one execution the one heard last stands.
     """
-    ledger, ref = unit.positions, heard.order_ref
+    ledger, broker = unit.positions, heard.broker
+    if ledger.execution(broker, heard.execution_id) is not None:
+        return [heard]
+    earlier = heard.corrects if heard.reverses is None else heard.reverses
+    original = None if earlier is None else ledger.execution(broker, earlier)
+    refs = {heard.order_ref} if original is None else {heard.order_ref, original.order_ref}
     if heard.reverses is not None:
-        other = ledger.reversal_of(heard.broker, ref, heard.reverses)
-        return [heard] if other is None or other.execution_id == heard.execution_id else []
+        return [] if ledger.is_reversed(broker, refs, heard.reverses) else [heard]
     facts = [heard]
-    if heard.corrects is not None:
-        original = ledger.execution(heard.broker, heard.corrects)
-        if original is not None and ledger.reversal_of(heard.broker, ref, heard.corrects) is None:
-            facts.insert(0, _taken_back(original, heard))
-    correction = ledger.correction_of(heard.broker, ref, heard.execution_id)
-    if correction is not None and ledger.reversal_of(heard.broker, ref, heard.execution_id) is None:
-        facts.append(_taken_back(heard, correction))
+    if earlier is not None:
+        versions = [*([] if original is None else [original]), *ledger.corrections_of(broker, refs, earlier)]
+        standing = (one for one in versions if not ledger.is_reversed(broker, refs, one.execution_id))
+        facts = [*(_taken_back(one, heard) for one in standing), heard]
+    corrections = ledger.corrections_of(broker, refs, heard.execution_id)
+    if corrections and not ledger.is_reversed(broker, refs, heard.execution_id):
+        facts.append(_taken_back(heard, corrections[-1]))
     return facts
+
+
+def _booked_on(
+    unit: UnitOfWork, fill: Fill, order: BrokerOrder | None, orders: dict[int, BrokerOrder]
+) -> BrokerOrder | None:
+    """The order whose execution a fill takes back: `order`, while that execution has not been heard of."""
+    if fill.reverses is None or unit.positions.execution(fill.broker, fill.reverses) is None:
+        return order
+    booked = unit.positions.booked_on(fill.broker, fill.reverses)
+    if booked is None:
+        return None
+    return orders[booked] if booked in orders else unit.orders.broker_order(booked)
 
 
 def _taken_back(original: Fill, correction: Fill) -> Fill:
@@ -298,11 +325,13 @@ def _fill_contract_order(unit: UnitOfWork, order: ContractOrder, fill: Fill) -> 
 
 
 def _update_broker_order(unit: UnitOfWork, order: BrokerOrder, told: BrokerIds) -> BrokerOrder:
-    """Set legs, average price, commission and state of a broker order from its fills; the order as it is now.
+    """Set legs, average price, commission and state of a broker order from its fills, if any; the order as it is now.
 
     One that is filled whole is settled, whatever the broker says of its status.
     """
     rows = unit.positions.fills_of_order(order.id)
+    if not rows:
+        return order
     gone = {row.reverses for row in rows if row.reverses is not None}
     changed: dict[int, OrderLeg] = {}
     for number, leg in enumerate(order.legs):

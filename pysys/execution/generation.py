@@ -14,7 +14,7 @@ from pysys.domain.errors import ConfigError, NeedsOperator
 from pysys.domain.orders import InstrumentOrder, InstrumentOrderType, OrderStatus
 from pysys.domain.targets import BufferedTarget, Generator, SpreadTarget, Target, Wish
 from pysys.execution.generators import generator_for
-from pysys.execution.restraining import LIMIT_NOTE, Key, reducing_order, take_snapshot
+from pysys.execution.restraining import LIMIT_NOTE, Key, order_without_target, take_snapshot
 from pysys.execution.staleness import Closes, InputTimes, closed_sessions, stale_because
 from pysys.execution.targets import configured_strategies
 from pysys.store.stacks import Level
@@ -155,13 +155,22 @@ class _Round:
                 self._order(key, target, wish, stale)
 
     def _keep(self, key: Key, *, known: bool) -> None:
-        if self.effective.get(key, 0):
+        held = self.effective.get(key, 0)
+        override = self.snapshot.override(key)
+        if held and override.closes:
+            note = f"override {override}: {-held:+d}, though the strategy wants nothing"
+            self.unit.orders.place_instrument_order(order_without_target(self.unit, key, -held, self.now, note))
+            self.effective[key] = 0
+            self.decisions.append(self._decision(key, None, -held, note))
+        elif held:
             note = "no position computed: too little history" if known else "not in the strategy any more"
             self.decisions.append(self._decision(key, None, 0, f"{note}; held until told otherwise"))
 
     def _order(self, key: Key, target: Target, wish: Wish, stale: str) -> None:
         position = self.effective.get(key, 0)
         trade, note = self.snapshot.restrain(key, wish.trade, self.effective, stale)
+        if self.snapshot.override(key).closes or trade * wish.trade < 0 or abs(trade) > abs(wish.trade):
+            wish = Wish(trade)  # the strategy's terms are for another trade than this one
         self.decisions.append(replace(self._decision(key, target, trade, note), terms=wish.terms))
         if trade == 0:
             return
@@ -174,7 +183,7 @@ class _Round:
     def keep_limits(self) -> None:
         """Order what brings positions back within their limits."""
         for key, trade in sorted(self.snapshot.reductions(self.effective).items()):
-            self.unit.orders.place_instrument_order(reducing_order(self.unit, key, trade, self.now))
+            self.unit.orders.place_instrument_order(order_without_target(self.unit, key, trade, self.now, LIMIT_NOTE))
             known = [n for n, d in enumerate(self.decisions) if (d.strategy, d.instrument) == key and d.trade == 0]
             if known:
                 before = self.decisions[known[0]]

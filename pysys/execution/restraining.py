@@ -196,12 +196,12 @@ def reduce_to_limits(
     reducing = snapshot.reductions(snapshot.effective())
     wanted = {key: trade for key, trade in reducing.items() if instruments is None or key[1] in instruments}
     for key, trade in sorted(wanted.items()):
-        unit.orders.place_instrument_order(reducing_order(unit, key, trade, now))
+        unit.orders.place_instrument_order(order_without_target(unit, key, trade, now, LIMIT_NOTE))
     return len(wanted)
 
 
-def reducing_order(unit: UnitOfWork, key: Key, trade: int, now: datetime) -> InstrumentOrder:
-    """An order on the instrument stack that belongs to no target: its reference is the last price."""
+def order_without_target(unit: UnitOfWork, key: Key, trade: int, now: datetime, note: str) -> InstrumentOrder:
+    """An order no strategy asked for: its reference is the last price."""
     strategy, instrument = key
     last = unit.prices.last_multiple(instrument)
     known = len(last) > 0 and last.price[-1] == last.price[-1]
@@ -214,5 +214,5 @@ def reducing_order(unit: UnitOfWork, key: Key, trade: int, now: datetime) -> Ins
         reference_price=float(last.price[-1]) if known else None,
         reference_contract=f"{int(last.price_contract[-1]):08d}" if known else None,
         reference_time=to_moment(last.times[-1]) if known else None,
-        note=LIMIT_NOTE,
+        note=note,
     )

@@ -156,7 +156,9 @@ class _Spawner:
         self.locked = self.unit.restrictions.locked_instruments()
         self.overrides = self.unit.restrictions.overrides()
         self.families = working_families(self.unit)
-        self.ended: set[int] = set()
+        self.come: dict[
+            tuple[str, str], int
+        ] = {}  # conditional orders whose price has come, by strategy and instrument
 
     def note(self, order: InstrumentOrder, why: str) -> None:
         if order.waits_for != why:
@@ -164,8 +166,6 @@ class _Spawner:
 
     def free_to_trade(self, order: InstrumentOrder) -> InstrumentOrder | None:
         """The order, as it may trade now; None when it ended instead. Raises Waits."""
-        if order.id in self.ended:
-            return None
         for code in dict.fromkeys((order.instrument, *markets_of_instrument(self.config, order.instrument))):
             if code in self.locked:
                 raise Waits(f"{code} is locked, {self.locked[code]}")
@@ -196,8 +196,8 @@ class _Spawner:
         return replace(order, trade=order.fill + left, note=note)
 
     def _tested(self, order: InstrumentOrder) -> InstrumentOrder | None:
-        """A conditional order whose price has come, cut to what limits allow by now. Its alternatives end."""
-        condition = order.condition
+        """A conditional order whose price has come, cut to what limits allow by now."""
+        condition, key = order.condition, (order.strategy, order.instrument)
         if condition is None:
             return order
         price = self.prices.get((order.instrument, condition.contract))
@@ -205,13 +205,9 @@ class _Spawner:
             raise Waits(f"{condition}; no price now")
         if not condition.is_met(price):
             raise Waits(f"{condition}; now {price:g}")
-        for other in self.unit.orders.without_children(locked_too=True):
-            alternative = (other.strategy, other.instrument) == (order.strategy, order.instrument)
-            if alternative and other.id != order.id and other.condition is not None:
-                note = f"replaced: the price of order {order.id} came first"
-                self.unit.orders.end_instrument_order(other.id, OrderStatus.CANCELLED, self.now, note)
-                self.ended.add(other.id)
-        snapshot, key = take_snapshot(self.unit, self.config), (order.strategy, order.instrument)
+        if key in self.come:
+            raise Waits(f"after order {self.come[key]}, whose price has come too")
+        snapshot = take_snapshot(self.unit, self.config)
         stale = self._stale(order)
         trade, note = snapshot.restrain_again(key, order.unfilled, snapshot.effective(), stale)
         if trade != order.unfilled and stale == NOT_KNOWN:
@@ -219,10 +215,21 @@ class _Spawner:
         if trade == 0:
             self.unit.orders.end_instrument_order(order.id, OrderStatus.CANCELLED, self.now, note)
             return None
+        self.come[key] = order.id
         if trade == order.unfilled:
             return order
         self.unit.orders.change_trade(order.id, order.fill + trade, note)
         return replace(order, trade=order.fill + trade, note=note)
+
+    def _end_alternatives(self, order: InstrumentOrder) -> None:
+        """End the other conditional orders of a strategy in an instrument, once one of them trades."""
+        if order.condition is None:
+            return
+        for other in self.unit.orders.without_children(locked_too=True):
+            alternative = (other.strategy, other.instrument) == (order.strategy, order.instrument)
+            if alternative and other.id != order.id and other.condition is not None:
+                note = f"replaced: the price of order {order.id} came first"
+                self.unit.orders.end_instrument_order(other.id, OrderStatus.CANCELLED, self.now, note)
 
     def _stale(self, order: InstrumentOrder) -> str:
         """Which input of an order is too old by now to open a position; blank when none is."""
@@ -239,12 +246,17 @@ class _Spawner:
 
     def spawn(self, instrument: str, orders: Sequence[InstrumentOrder]) -> int:
         """Net the orders of one instrument, and make children of what is left."""
+        able = self._about_what_is_held(orders)
         try:
-            left = self._netted(instrument, orders)
+            left = self._netted(instrument, able)
         except PysysError as reason:
-            for order in orders:
+            for order in able:
                 self.note(order, str(reason))
             return 0
+        unfilled = {order.id: order.unfilled for order in left}
+        for order in able:
+            if unfilled.get(order.id) != order.unfilled:
+                self._end_alternatives(order)
         made = 0
         for order in left:
             try:
@@ -262,11 +274,35 @@ class _Spawner:
                 else:
                     self.unit.orders.place_contract_order(order.id, child)
             self.note(order, "")
+            self._end_alternatives(order)
             self.families.append(Family(order, tuple(children)))
             made += len(children)
             if rolled:
                 force_rolls(self.unit, self.config, self.now, rolled)  # what the order leaves, after it
         return made
+
+    def _about_what_is_held(self, orders: Sequence[InstrumentOrder]) -> list[InstrumentOrder]:
+        """Those that can be filled now: not what offsets an order of its own strategy that has not traded yet, and may
+        never. An order that keeps a limit is cut to what is held beyond it.
+        """
+        able = []
+        for order in orders:
+            try:
+                self._after_what_it_offsets(order)
+                able.append(self._no_more_than_held(order))
+            except PysysError as reason:
+                self.note(order, str(reason))
+        return able
+
+    def _after_what_it_offsets(self, order: InstrumentOrder) -> None:
+        if _is_panic(order):
+            return
+        for parent in (family.parent for family in self.families):
+            same = (parent.strategy, parent.instrument) == (order.strategy, order.instrument)
+            if same and parent.unfilled * order.unfilled < 0:
+                raise Waits(
+                    f"after {_kind(parent)} order {parent.id} in {order.instrument}, which trades the other way"
+                )
 
     def _netted(self, instrument: str, orders: Sequence[InstrumentOrder]) -> list[InstrumentOrder]:
         if not (any(order.unfilled > 0 for order in orders) and any(order.unfilled < 0 for order in orders)):

@@ -321,6 +321,9 @@ class Orders(Repository):
         query = select(broker_orders).where(broker_orders.c.active).order_by(broker_orders.c.id)
         return self._apart_from_faults(self._broker_orders, query, broker_orders)
 
+    def broker_order(self, order_id: int) -> BrokerOrder:
+        return self._broker_orders(select(broker_orders).where(broker_orders.c.id == order_id))[0]
+
     def broker_order_by_ref(self, order_ref: str) -> BrokerOrder | None:
         found = self._broker_orders(select(broker_orders).where(broker_orders.c.order_ref == order_ref))
         return found[0] if found else None

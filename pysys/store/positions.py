@@ -1,6 +1,6 @@
 """Fills, and the positions that follow from them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -86,15 +86,19 @@ class Positions(Repository):
         found = self._stored(fills.c.broker == broker, fills.c.execution_id == execution_id)
         return found[0] if found else None
 
-    def reversal_of(self, broker: str, order_ref: str, execution_id: str) -> Fill | None:
-        """The fill that took an execution of this order back; None while it stands."""
-        found = self._stored(fills.c.order_ref == order_ref, fills.c.broker == broker, fills.c.reverses == execution_id)
-        return found[0] if found else None
+    def booked_on(self, broker: str, execution_id: str) -> int | None:
+        """The broker order a stored fill was booked on; None for one of no order of ours."""
+        query = select(fills.c.broker_order_id).where(fills.c.broker == broker, fills.c.execution_id == execution_id)
+        found: int | None = self.connection.execute(query).scalar_one()
+        return found
 
-    def correction_of(self, broker: str, order_ref: str, execution_id: str) -> Fill | None:
-        """The fill that replaces an execution of this order; None when nothing does."""
-        found = self._stored(fills.c.order_ref == order_ref, fills.c.broker == broker, fills.c.corrects == execution_id)
-        return found[0] if found else None
+    def is_reversed(self, broker: str, order_refs: Collection[str], execution_id: str) -> bool:
+        """Whether a fill with one of these references took an execution back."""
+        return bool(self._stored(*_of_orders(broker, order_refs), fills.c.reverses == execution_id))
+
+    def corrections_of(self, broker: str, order_refs: Collection[str], execution_id: str) -> list[Fill]:
+        """The fills with one of these references that replace an execution, oldest first."""
+        return self._stored(*_of_orders(broker, order_refs), fills.c.corrects == execution_id)
 
     def _stored(self, *where: ColumnElement[bool]) -> list[Fill]:
         return [
@@ -253,6 +257,10 @@ class Positions(Repository):
             insert(history).values(**key, time=at, change=change, position=position, **details, **self.audit)
         )
         return position
+
+
+def _of_orders(broker: str, order_refs: Collection[str]) -> tuple[ColumnElement[bool], ...]:
+    return fills.c.order_ref.in_(order_refs), fills.c.broker == broker
 
 
 def _is_execution(fill: Fill) -> ColumnElement[bool]:
