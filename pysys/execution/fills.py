@@ -54,7 +54,7 @@ def ask_since(unit: UnitOfWork, now: datetime, broker: str) -> datetime | None:
     last = unit.positions.last_fill_time(broker)
     if last is None:
         return None
-    moments = [last - FILLS_AGAIN]
+    moments = [min(last, now) - FILLS_AGAIN]
     feeless = unit.positions.oldest_fill_without_commission(broker, now - FEES_AGAIN)
     if feeless is not None:
         moments.append(feeless)
@@ -349,12 +349,13 @@ def _update_broker_order(unit: UnitOfWork, order: BrokerOrder, told: BrokerIds) 
     if event is not None:
         after = replace(after, status=apply_to_broker_order(order.status, event))
     known = [row.commission for row in rows if row.commission is not None]
+    currencies = {row.commission_currency for row in rows if row.commission_currency}
     unit.orders.fill_broker_order(
         after,
         changed,
         price=price_of(after.legs),
-        commission=sum(known) if len(known) == len(rows) else None,
-        currency=next((row.commission_currency for row in rows if row.commission_currency), None),
+        commission=sum(known) if len(known) == len(rows) and len(currencies) < 2 else None,
+        currency=currencies.pop() if len(currencies) == 1 else None,
         at=max(row.filled_at for row in rows),
         active=not after.is_filled,
     )
@@ -413,7 +414,7 @@ def _unknown_order(fill: Fill, foreign: str) -> str:
     why = f"{fill.order_ref!r}: {foreign}" if foreign else f"{fill.order_ref!r}"
     return (
         f"execution {fill.execution_id} of {fill.quantity:+d} {fill.contract} belongs to no order of ours "
-        f"({why}): the contract position moved, no strategy's did. Balance it by hand."
+        f"({why}): the contract position moved, no strategy's did. `balance_instrument_trade` gives it to one."
     )
 
 

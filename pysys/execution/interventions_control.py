@@ -4,6 +4,7 @@ from typing import Literal
 
 from pysys.domain.overrides import Override, OverrideKind
 from pysys.domain.process_rules import ProcessStatus
+from pysys.execution.known_names import require_known_strategy
 from pysys.execution.requests import Request, refuse
 from pysys.store.restrictions import IDENTITY, PERSON, RECONCILIATION
 from pysys.store.unit import UnitOfWork
@@ -95,8 +96,7 @@ def set_override(
     factor: float = 1.0,
 ) -> str:
     """Brake a strategy, an instrument, or one in the other."""
-    if instrument:
-        unit.markets.instrument(instrument)
+    _require_scope(unit, request, strategy, instrument)
     refuse(kind == "factor" and not strategy and not instrument and factor > 1, "A factor is 0 to 1.")
     override = Override(kind, factor)
     unit.restrictions.set_override(strategy, instrument, override, at=request.now, who=request.who, why=request.why)
@@ -109,19 +109,23 @@ def set_override(
 
 
 def remove_override(unit: UnitOfWork, request: Request, strategy: str = "", instrument: str = "") -> str:
+    missing = (strategy, instrument) not in unit.restrictions.overrides()
+    refuse(missing, f"There is no override of {_scope(strategy, instrument)}.")
     unit.restrictions.remove_override(strategy, instrument)
     return f"There is no override of {_scope(strategy, instrument)} any more."
 
 
 def set_position_limit(unit: UnitOfWork, request: Request, instrument: str, limit: int, strategy: str = "") -> str:
     """The largest position, long or short, in contracts."""
-    unit.markets.instrument(instrument)
+    _require_scope(unit, request, strategy, instrument)
     refuse(limit < 0, f"A position limit is 0 or more contracts, not {limit}.")
     unit.restrictions.set_position_limit(strategy, instrument, limit, who=request.who, why=request.why)
     return f"Position limit of {_scope(strategy, instrument)} is {limit} contracts."
 
 
 def remove_position_limit(unit: UnitOfWork, request: Request, instrument: str, strategy: str = "") -> str:
+    missing = (strategy, instrument) not in unit.restrictions.position_limits()
+    refuse(missing, f"There is no position limit of {_scope(strategy, instrument)}.")
     unit.restrictions.remove_position_limit(strategy, instrument)
     return f"There is no position limit of {_scope(strategy, instrument)} any more."
 
@@ -130,7 +134,7 @@ def set_trade_limit(
     unit: UnitOfWork, request: Request, instrument: str, period_days: int, limit: int, strategy: str = ""
 ) -> str:
     """Contracts that may be traded in a number of days."""
-    unit.markets.instrument(instrument)
+    _require_scope(unit, request, strategy, instrument)
     refuse(limit < 0, f"A trade limit is 0 or more contracts, not {limit}.")
     refuse(period_days < 1, f"A trade limit is for 1 day or more, not {period_days}.")
     unit.trade_limits.set(strategy, instrument, period_days, limit, at=request.now)
@@ -140,14 +144,30 @@ def set_trade_limit(
 def remove_trade_limit(
     unit: UnitOfWork, request: Request, instrument: str, period_days: int, strategy: str = ""
 ) -> str:
+    _require_trade_limit(unit, strategy, instrument, period_days)
     unit.trade_limits.remove(strategy, instrument, period_days)
     return f"There is no trade limit of {_scope(strategy, instrument)} in {period_days} days any more."
 
 
 def reset_trade_limit(unit: UnitOfWork, request: Request, instrument: str, period_days: int, strategy: str = "") -> str:
     """Begin a new period now."""
+    _require_trade_limit(unit, strategy, instrument, period_days)
     unit.trade_limits.reset(strategy, instrument, period_days, at=request.now)
     return f"Trade limit of {_scope(strategy, instrument)} in {period_days} days begins anew."
+
+
+def _require_scope(unit: UnitOfWork, request: Request, strategy: str, instrument: str) -> None:
+    """Raises UnknownInstrument, or Refused for a strategy there is not; blank names mean every one."""
+    if instrument:
+        unit.markets.instrument(instrument)
+    if strategy:
+        require_known_strategy(unit, request.config, strategy)
+
+
+def _require_trade_limit(unit: UnitOfWork, strategy: str, instrument: str, period_days: int) -> None:
+    known = {(each.strategy, each.instrument, each.period_days) for each in unit.trade_limits.all()}
+    missing = (strategy, instrument, period_days) not in known
+    refuse(missing, f"There is no trade limit of {_scope(strategy, instrument)} in {period_days} days.")
 
 
 def _scope(strategy: str, instrument: str) -> str:

@@ -8,7 +8,8 @@ from pysys.execution.broker_orders import workable
 from pysys.execution.claims import claimant
 from pysys.execution.completion import call_off_offsets, end_what_hung_on
 from pysys.execution.requests import Request, refuse
-from pysys.execution.roll_views import owing_families, roll_view, working_families
+from pysys.execution.roll_views import owing_families
+from pysys.execution.spawning import net_waiting_orders
 from pysys.execution.stack_methods import StackHandler
 from pysys.execution.working import request_cancel
 from pysys.store.stacks import Level
@@ -43,21 +44,7 @@ def create_orders(handler: StackHandler, request: Request, contract_order: int =
 def net_instrument_orders(unit: UnitOfWork, request: Request) -> str:
     """Cross what different orders of one instrument want to trade against each other."""
     refuse(unit.restrictions.kill_switch_engaged(), "The kill switch is engaged: positions stay as they are.")
-    from pysys.execution.netting import net_orders
-    from pysys.execution.spread_book import spread_named
-
-    waiting = [order for order in unit.orders.without_children() if not order.roll_order and order.condition is None]
-    families = working_families(unit)
-    netted = []
-    for code in dict.fromkeys(order.instrument for order in waiting):
-        orders = [order for order in waiting if order.instrument == code]
-        spread = spread_named(request.config, code)
-        between = spread is not None and not spread.within_one_market
-        view = None if between or len(orders) == 1 else roll_view(unit, request.config, code, families)
-        if len(orders) > 1 and (between or view is not None):
-            left = net_orders(unit, orders, view, request.now)
-            if sum(abs(o.unfilled) for o in left) < sum(abs(o.unfilled) for o in orders):
-                netted.append(code)
+    netted = net_waiting_orders(unit, request.config, request.now)
     return f"Netted in {', '.join(netted)}." if netted else "There was nothing to net."
 
 

@@ -1,9 +1,8 @@
 """Trades a person enters: orders to be executed, and trades that happened elsewhere and must be in the books."""
 
-from collections.abc import Collection, Sequence
+import math
 from dataclasses import replace
 from datetime import datetime
-from difflib import get_close_matches
 
 from pysys.config import Config
 from pysys.domain.contracts import Contract
@@ -22,7 +21,7 @@ from pysys.domain.overrides import left_of
 from pysys.domain.spreads import whole_units
 from pysys.execution.algo_choice import algo_for
 from pysys.execution.fills import land_fills
-from pysys.execution.identity import contracts_in_use
+from pysys.execution.known_names import require_known_strategy, unknown_contracts
 from pysys.execution.position_sums import less_contracts
 from pysys.execution.requests import Refused, Request, refuse
 from pysys.execution.restraining import take_snapshot
@@ -72,7 +71,8 @@ def manual_order(
         f"{instrument} is a spread, whose legs follow from the priced contract: give trade, in units, or order "
         "the legs in their own market.",
     )
-    _require_known_contracts(unit, request, instrument, list(chosen))
+    unknown = unknown_contracts(unit, request.now, instrument, list(chosen))
+    refuse(bool(unknown), unknown)
     beyond = _guard_manual_order(unit, request, strategy, instrument, total, is_panic=order_type is PANIC)
     order = InstrumentOrder(
         strategy,
@@ -112,7 +112,7 @@ def _guard_manual_order(
     refuse(unit.restrictions.kill_switch_engaged(), "The kill switch is engaged.")
     locked = unit.restrictions.locked_instruments()
     request.guard(instrument in locked, f"{instrument} is locked, {locked.get(instrument)}: it would wait.")
-    _require_known_strategy(unit, request.config, strategy)
+    require_known_strategy(unit, request.config, strategy)
     snapshot = take_snapshot(unit, request.config)
     effective, key = snapshot.effective(), (strategy, instrument)
     held, override = effective.get(key, 0), snapshot.override(key)
@@ -133,32 +133,6 @@ def _require_strategy(strategy: str, what: str) -> None:
         not strategy or strategy == ROLL_PSEUDO_STRATEGY,
         f"{what} needs the strategy whose position it moves, not {strategy!r}.",
     )
-
-
-def _require_known_strategy(unit: UnitOfWork, config: Config, strategy: str) -> None:
-    """Raises Refused for a strategy that is neither configured nor holds anything."""
-    methods = config.process_configuration_methods
-    known = {*config.strategy_list, *(held_by for held_by, _ in unit.positions.strategy_positions())}
-    known.update(methods.get("run_systems", {}), methods.get("run_strategy_order_generator", {}))
-    refuse(
-        strategy not in known,
-        f"No strategy {strategy} is configured or holds a position; a new one is named in strategy_list. "
-        f"{_nearest(strategy, known)}",
-    )
-
-
-def _require_known_contracts(unit: UnitOfWork, request: Request, instrument: str, dates: Sequence[str]) -> None:
-    """Raises Refused for a contract that is not listed, or no more, and neither current nor held."""
-    listed = unit.markets.contracts(instrument)
-    live = {each.contract.date for each in listed if each.expiry is None or each.expiry >= request.now.date()}
-    known = live | {contract.date for contract in contracts_in_use(unit, instrument)}
-    for date in dates:
-        refuse(date not in known, f"{instrument} has no contract {date} that we know of. {_nearest(date, known)}")
-
-
-def _nearest(name: str, known: Collection[str]) -> str:
-    near = get_close_matches(name, sorted(known), n=5, cutoff=0)
-    return f"The nearest there are: {', '.join(sorted(near))}." if near else "There is none at all."
 
 
 def cash_fx_trade(handler: StackHandler, request: Request, pair: str, amount: float) -> str:
@@ -192,11 +166,15 @@ def balance_trade(
     currency = unit.markets.instrument(instrument).currency
     refuse(quantity == 0, "A balance trade moves a position: its quantity is not 0.")
     _require_strategy(strategy, "A balance trade")
+    require_known_strategy(unit, request.config, strategy)
+    _require_numbers(price, commission)
     refuse(
         spread_named(request.config, instrument) is not None,
         f"{instrument} is a spread, and a trade of it is of several contracts. While no engine runs, order it with "
         "`manual_order`, make its contract orders with `spawn_children`, and book each leg with `fill_by_hand`.",
     )
+    unknown = unknown_contracts(unit, request.now, instrument, [contract])
+    request.guard(bool(unknown), unknown)
     when = request.now if filled_at is None else filled_at
     refuse(when.tzinfo is None or when > request.now, f"A balance trade has happened; {when} has not, or has no zone.")
     leg = OrderLeg(Contract(instrument, contract), quantity)
@@ -224,6 +202,8 @@ def balance_instrument_trade(
     unit.markets.instrument(instrument)
     refuse(quantity == 0, "A balance trade moves a position: its quantity is not 0.")
     _require_strategy(strategy, "A balance trade")
+    require_known_strategy(unit, request.config, strategy)
+    _require_numbers(0.0 if price is None else price)
     try:
         apart = _strategies_apart(unit, request.config, instrument)
     except ValueError as error:
@@ -277,6 +257,7 @@ def fill_by_hand(
     if leg is None:
         raise Refused(f"Contract order {contract_order} does not trade {contract}.")
     refuse(quantity == 0, "A fill moves a position: its quantity is not 0.")
+    _require_numbers(price, commission)
     too_much = quantity * leg.remaining <= 0 or abs(quantity) > abs(leg.remaining)
     request.guard(too_much, f"{leg.remaining:+d} {leg.contract} are left to fill, and this is {quantity:+d}.")
     unsettled = [each for each in unit.orders.active_broker_orders() if each.parent_id == contract_order]
@@ -299,6 +280,10 @@ def fill_by_hand(
     else:
         _book_by_hand(unit, request, order, (OrderLeg(leg.contract, quantity),), fill)
     return f"Booked {quantity:+d} {leg.contract} at {price:g} for contract order {contract_order}."
+
+
+def _require_numbers(*amounts: float) -> None:
+    refuse(not all(map(math.isfinite, amounts)), f"Prices and commissions are numbers, not {amounts}.")
 
 
 def _balance_order(

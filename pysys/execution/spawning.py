@@ -128,18 +128,15 @@ def spawn_contract_orders(
     if not waiting:
         return made
     spawner = _Spawner(unit, config, now, {} if prices is None else prices, closes)
-    ready: dict[str, list[InstrumentOrder]] = {}
-    for order in waiting:
-        if order.roll_order or order.order_type is InstrumentOrderType.BALANCE:
-            continue
-        try:
-            free = spawner.free_to_trade(order)
-        except PysysError as reason:
-            spawner.note(order, str(reason))
-        else:
-            if free is not None:
-                ready.setdefault(order.instrument, []).append(free)
+    ready = spawner.ready(waiting)
     return made + sum(spawner.spawn(instrument, orders) for instrument, orders in ready.items())
+
+
+def net_waiting_orders(unit: UnitOfWork, config: Config, now: datetime) -> list[str]:
+    """Cross what can be netted of the orders that may trade now, and make no contract orders; the instruments."""
+    spawner = _Spawner(unit, config, now, {}, None)
+    ready = spawner.ready([order for order in unit.orders.without_children() if order.condition is None])
+    return [instrument for instrument, orders in ready.items() if spawner.net(instrument, orders)]
 
 
 @dataclass
@@ -163,6 +160,21 @@ class _Spawner:
     def note(self, order: InstrumentOrder, why: str) -> None:
         if order.waits_for != why:
             self.unit.orders.set_waiting(order.id, why)
+
+    def ready(self, waiting: Sequence[InstrumentOrder]) -> dict[str, list[InstrumentOrder]]:
+        """Those that may trade now, by instrument; the others say why they wait."""
+        found: dict[str, list[InstrumentOrder]] = {}
+        for order in waiting:
+            if order.roll_order or order.order_type is InstrumentOrderType.BALANCE:
+                continue
+            try:
+                free = self.free_to_trade(order)
+            except PysysError as reason:
+                self.note(order, str(reason))
+            else:
+                if free is not None:
+                    found.setdefault(order.instrument, []).append(free)
+        return found
 
     def free_to_trade(self, order: InstrumentOrder) -> InstrumentOrder | None:
         """The order, as it may trade now; None when it ended instead. Raises Waits."""
@@ -280,6 +292,15 @@ class _Spawner:
             if rolled:
                 force_rolls(self.unit, self.config, self.now, rolled)  # what the order leaves, after it
         return made
+
+    def net(self, instrument: str, orders: Sequence[InstrumentOrder]) -> bool:
+        """Cross orders of one instrument; whether anything was."""
+        able = self._about_what_is_held(orders)
+        try:
+            left = self._netted(instrument, able)
+        except PysysError:
+            return False
+        return sum(abs(order.unfilled) for order in left) < sum(abs(order.unfilled) for order in able)
 
     def _about_what_is_held(self, orders: Sequence[InstrumentOrder]) -> list[InstrumentOrder]:
         """Those that can be filled now: not what offsets an order of its own strategy that has not traded yet, and may

@@ -651,3 +651,39 @@ def test_overrides_limits_and_the_status_of_a_process_are_set_with_a_reason(pers
 def test_every_intervention_says_what_it_does():
     assert all(action.function.__name__ for action in ACTIONS.values())
     assert len({action.function for action in ACTIONS.values()}) == len(ACTIONS) == 30
+
+
+BALANCE = {"strategy": "trend", "instrument": "GOLD", "contract": "20240400", "quantity": 1, "price": 2100.0}
+NOBODY = "No strategy trnd is configured or holds a position"
+NAMES = [
+    ("balance_trade", BALANCE | {"strategy": "trnd"}, NOBODY),
+    ("balance_trade", BALANCE | {"contract": "20230400"}, "GOLD has no contract 20230400 that we know of"),
+    ("balance_trade", BALANCE | {"price": float("inf")}, "Prices and commissions are numbers"),
+    ("balance_instrument_trade", {"strategy": "trnd", "instrument": "GOLD", "quantity": 1}, NOBODY),
+    ("set_override", {"kind": "no_trading", "strategy": "trnd"}, NOBODY),
+    ("set_position_limit", {"instrument": "GOLD", "limit": 1, "strategy": "trnd"}, NOBODY),
+    ("set_trade_limit", {"instrument": "GOLD", "period_days": 1, "limit": 1, "strategy": "trnd"}, NOBODY),
+    ("remove_override", {"instrument": "GULD"}, "There is no override of every strategy in GULD"),
+    ("remove_position_limit", {"instrument": "GOLD"}, "There is no position limit of every strategy in GOLD"),
+    ("remove_trade_limit", {"instrument": "GOLD", "period_days": 1}, "There is no trade limit of every strategy"),
+    ("reset_trade_limit", {"instrument": "GOLD", "period_days": 9}, "There is no trade limit of every strategy"),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "sentence"), NAMES)
+def test_a_name_that_nothing_has_is_refused(person, name, arguments, sentence):
+    assert person.is_refused(name, **arguments).startswith(sentence)
+
+
+def test_orders_are_not_netted_on_demand_where_they_may_not_trade(person, desk):
+    desk.order("GOLD", 2)
+    desk.order("GOLD", -2, "carry")
+    person.gets("set_override", kind="no_trading", strategy="carry")
+    assert person.gets("net_instrument_orders") == "There was nothing to net."
+    assert desk.strategy_positions() == {}
+    person.gets("remove_override", strategy="carry")
+    person.gets("lock_instrument", instrument="GOLD")
+    assert person.gets("net_instrument_orders") == "There was nothing to net."
+    person.gets("unlock_instrument", instrument="GOLD")
+    assert person.gets("net_instrument_orders") == "Netted in GOLD."
+    assert desk.strategy_positions() == {("trend", "GOLD"): 2, ("carry", "GOLD"): -2}
