@@ -179,10 +179,16 @@ def _reason_to_keep(unit: UnitOfWork, level: Level, order_id: int) -> str | None
 def _reason_to_keep_contract_order(unit: UnitOfWork, order_id: int, working: dict[int, str]) -> str | None:
     if order_id in working:
         return f"Contract order {order_id} has order {working[order_id]} at the broker: cancel it first"
-    legs = unit.orders.contract_order(order_id).legs
-    if any(leg.fill for leg in legs) and not all(leg.remaining == 0 for leg in legs):
+    order = unit.orders.contract_order(order_id)
+    if all(leg.remaining == 0 for leg in order.legs):
+        return None
+    if any(leg.fill for leg in order.legs):
         return f"Contract order {order_id} is filled in part: its end leaves the rest of it untraded"
-    return None
+    family = unit.orders.children([order.parent_id])[order.parent_id]
+    filled = [each for each in family if each.instrument != order.instrument and any(leg.fill for leg in each.legs)]
+    if not filled:
+        return None
+    return f"Contract order {filled[0].id} in {filled[0].instrument} is filled, and {order_id} is the other leg of it"
 
 
 def _remove(unit: UnitOfWork, level: Level, order_id: int, note: str, at: datetime) -> None:

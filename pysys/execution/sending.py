@@ -58,10 +58,27 @@ def held_up(unit: UnitOfWork, parent: ContractOrder) -> Declined | None:
     if unit.stacks.is_locked(Level.INSTRUMENT, parent.parent_id):
         return Declined(NotSent.LOCKED, f"instrument order {parent.parent_id}")
     locks = unit.restrictions.locked_instruments()
-    for code in dict.fromkeys([parent.instrument, *(leg.contract.instrument for leg in parent.legs)]):
+    if not locks:
+        return None
+    together = [parent, *_other_legs_not_begun(unit, parent)]
+    for code in dict.fromkeys(code for each in together for code in _markets(each)):
         if code in locks:
             return Declined(NotSent.LOCKED, f"{code}, {locks[code]}")
     return None
+
+
+def _other_legs_not_begun(unit: UnitOfWork, parent: ContractOrder) -> list[ContractOrder]:
+    """The orders for the other legs of a spread between markets, while none of its legs may have traded."""
+    family = unit.orders.children([parent.parent_id])[parent.parent_id]
+    others = [child for child in family if child.instrument != parent.instrument]
+    if not others or any(leg.fill for each in family for leg in each.legs):
+        return []
+    begun = any(any(unit.orders.possibly_traded(each.id).values()) for each in family)
+    return [] if begun else others
+
+
+def _markets(order: ContractOrder) -> list[str]:
+    return [order.instrument, *(leg.contract.instrument for leg in order.legs)]
 
 
 def _unsafe(unit: UnitOfWork, parent: ContractOrder, order: BrokerOrder, allowed: Allowance) -> Declined | None:

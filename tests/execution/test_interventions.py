@@ -23,7 +23,7 @@ from pysys.store.markets import ListedContract
 from pysys.store.restrictions import FAULT, IDENTITY, PERSON, RECONCILIATION
 from tests.broker import paper_world as world
 from tests.execution import stack
-from tests.execution.test_spread_instruments import with_spreads
+from tests.execution.test_spread_instruments import hold_one_leg, with_spreads
 
 DONE, REFUSED, FAILED = CommandStatus.DONE, CommandStatus.REFUSED, CommandStatus.FAILED
 
@@ -687,3 +687,11 @@ def test_orders_are_not_netted_on_demand_where_they_may_not_trade(person, desk):
     person.gets("unlock_instrument", instrument="GOLD")
     assert person.gets("net_instrument_orders") == "Netted in GOLD."
     assert desk.strategy_positions() == {("trend", "GOLD"): 2, ("carry", "GOLD"): -2}
+
+
+def test_one_leg_of_a_spread_is_not_taken_off_while_the_other_is_filled(person, desk):
+    held = hold_one_leg(with_spreads(desk), "BUND")
+    passes(desk, 20)
+    assert set(desk.positions()) == {"GOLD/20240400"}
+    answer = person.is_refused("delete_order", level="contract", order_id=held)
+    assert f"and {held} is the other leg of it" in answer

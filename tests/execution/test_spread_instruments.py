@@ -19,6 +19,7 @@ from pysys.execution.spread_book import outright_positions
 from pysys.reports.reconcile import reconcile_report
 from pysys.store.prices import SeriesKey, SeriesKind
 from pysys.store.restrictions import PERSON
+from pysys.store.stacks import Level
 from tests.broker import paper_world as world
 from tests.execution import stack
 
@@ -256,10 +257,26 @@ def unlock(trading, market: str) -> None:
         unit.commit()
 
 
+def hold_one_leg(trading, market: str) -> int:
+    """An order for two of bund against gold, with the contract order of one leg held by a person; that order."""
+    family = stack.place(trading, "BUND_GOLD", 2)
+    stack.spawn(trading)
+    (held,) = (each for each in stack.children(trading, family) if each.instrument == market)
+    with trading.desk.store.write() as unit:
+        unit.stacks.set_locked(Level.CONTRACT, held.id, True)
+        unit.commit()
+    return held.id
+
+
 def test_a_spread_left_half_done_by_the_day_is_a_break_and_the_next_order_completes_it(spreads):
     stack.place(spreads, "BUND_GOLD", 2)
     stack.spawn(spreads)
     lock(spreads, "BUND")
+    spreads.work(minutes=10)
+    assert (spreads.positions(), spreads.strategy_positions()) == ({}, {})  # a leg does not go out alone
+
+    unlock(spreads, "BUND")
+    hold_one_leg(spreads, "BUND")
     spreads.work(hours=2)
 
     assert (spreads.positions(), spreads.strategy_positions()) == ({"GOLD/20240400": -2}, {})
@@ -269,7 +286,6 @@ def test_a_spread_left_half_done_by_the_day_is_a_break_and_the_next_order_comple
     ]
     assert found.instrument_vs_contract == ()
 
-    unlock(spreads, "BUND")
     again = spreads.order("BUND_GOLD", 1)
     spreads.work(hours=2)
     assert spreads.positions() == {"BUND/20240300": 3, "GOLD/20240400": -2}  # one of gold's two was taken over
