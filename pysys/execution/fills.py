@@ -130,7 +130,7 @@ def land_fills(unit: UnitOfWork, fills: Iterable[Fill], now: datetime, *, by_han
         others: dict[int, BrokerOrder] = {}  # that something was taken back from
         for fill in _facts(unit, heard):
             lost = order is None and fill is not heard  # taken back for a fill that no strategy gets
-            booked = order if fill.reverses is None or lost else _booked_on(unit, fill, order, orders)
+            booked = None if lost else _booked_on(unit, fill, order, orders)
             fill_id = unit.positions.append_fill_once(
                 fill,
                 strategy=UNMATCHED if booked is None else booked.strategy,
@@ -207,7 +207,7 @@ def _facts(unit: UnitOfWork, heard: Fill) -> list[Fill]:
 def _booked_on(
     unit: UnitOfWork, fill: Fill, order: BrokerOrder | None, orders: dict[int, BrokerOrder]
 ) -> BrokerOrder | None:
-    """The order whose execution a fill takes back: `order`, while that execution has not been heard of."""
+    """The order a fill counts for: `order`, or the one whose execution it takes back, once that was heard of."""
     if fill.reverses is None or unit.positions.execution(fill.broker, fill.reverses) is None:
         return order
     booked = unit.positions.booked_on(fill.broker, fill.reverses)

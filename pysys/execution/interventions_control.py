@@ -96,7 +96,10 @@ def set_override(
     factor: float = 1.0,
 ) -> str:
     """Brake a strategy, an instrument, or one in the other."""
-    _require_scope(unit, request, strategy, instrument)
+    if instrument:
+        unit.markets.instrument(instrument)
+    if strategy:
+        require_known_strategy(unit, request.config, strategy)
     refuse(kind == "factor" and not strategy and not instrument and factor > 1, "A factor is 0 to 1.")
     override = Override(kind, factor)
     unit.restrictions.set_override(strategy, instrument, override, at=request.now, who=request.who, why=request.why)
@@ -117,7 +120,7 @@ def remove_override(unit: UnitOfWork, request: Request, strategy: str = "", inst
 
 def set_position_limit(unit: UnitOfWork, request: Request, instrument: str, limit: int, strategy: str = "") -> str:
     """The largest position, long or short, in contracts."""
-    _require_scope(unit, request, strategy, instrument)
+    _require_limited(unit, request, strategy, instrument)
     refuse(limit < 0, f"A position limit is 0 or more contracts, not {limit}.")
     unit.restrictions.set_position_limit(strategy, instrument, limit, who=request.who, why=request.why)
     return f"Position limit of {_scope(strategy, instrument)} is {limit} contracts."
@@ -134,7 +137,7 @@ def set_trade_limit(
     unit: UnitOfWork, request: Request, instrument: str, period_days: int, limit: int, strategy: str = ""
 ) -> str:
     """Contracts that may be traded in a number of days."""
-    _require_scope(unit, request, strategy, instrument)
+    _require_limited(unit, request, strategy, instrument)
     refuse(limit < 0, f"A trade limit is 0 or more contracts, not {limit}.")
     refuse(period_days < 1, f"A trade limit is for 1 day or more, not {period_days}.")
     unit.trade_limits.set(strategy, instrument, period_days, limit, at=request.now)
@@ -156,10 +159,9 @@ def reset_trade_limit(unit: UnitOfWork, request: Request, instrument: str, perio
     return f"Trade limit of {_scope(strategy, instrument)} in {period_days} days begins anew."
 
 
-def _require_scope(unit: UnitOfWork, request: Request, strategy: str, instrument: str) -> None:
-    """Raises UnknownInstrument, or Refused for a strategy there is not; blank names mean every one."""
-    if instrument:
-        unit.markets.instrument(instrument)
+def _require_limited(unit: UnitOfWork, request: Request, strategy: str, instrument: str) -> None:
+    """Raises UnknownInstrument, as a limit is always of one, and Refused for a strategy there is not."""
+    unit.markets.instrument(instrument)
     if strategy:
         require_known_strategy(unit, request.config, strategy)
 

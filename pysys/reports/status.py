@@ -261,7 +261,10 @@ def _exceptions(state: _State, inputs: Inputs) -> list[tuple[str, str]]:
             for row in _records(state.left_over)
         )
         since = moment_text(min(state.left_over["generated_at"]))
-        detail = f"since {since} UTC: {orders}. The engine did not end them, and works them when it next runs"
+        detail = (
+            f"since {since} UTC: {orders}. The engine did not end them, and works them when it next runs; "
+            "`pysys command run delete_order` takes one off its stack"
+        )
         found.append(("orders of a day that is over", detail))
     beyond = state.position_limits[state.position_limits["beyond limit"].astype(bool)]
     found += [

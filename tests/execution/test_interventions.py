@@ -663,6 +663,8 @@ NAMES = [
     ("set_override", {"kind": "no_trading", "strategy": "trnd"}, NOBODY),
     ("set_position_limit", {"instrument": "GOLD", "limit": 1, "strategy": "trnd"}, NOBODY),
     ("set_trade_limit", {"instrument": "GOLD", "period_days": 1, "limit": 1, "strategy": "trnd"}, NOBODY),
+    ("set_position_limit", {"instrument": "", "limit": 1}, " is not an instrument"),
+    ("set_trade_limit", {"instrument": "", "period_days": 1, "limit": 1}, " is not an instrument"),
     ("remove_override", {"instrument": "GULD"}, "There is no override of every strategy in GULD"),
     ("remove_position_limit", {"instrument": "GOLD"}, "There is no position limit of every strategy in GOLD"),
     ("remove_trade_limit", {"instrument": "GOLD", "period_days": 1}, "There is no trade limit of every strategy"),

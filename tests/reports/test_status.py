@@ -60,6 +60,9 @@ def test_orders_that_an_engine_did_not_live_to_end_are_an_exception(empty):
     first, second = "1 (trend/GOLD, 0 of 5 filled)", "2 (trend/GOLD, 0 of -2 filled)"
     at_the_end = {"safe_stack_removal": {}}
     for now, orders in ((monday(19, 44), ""), (tuesday(10), first), (tuesday(20, 25), f"{first}, {second}")):
-        told = f"{LEFT}: since 2024-03-04 15:00 UTC: {orders}. The engine did not end them, and works them when it"
-        assert left_over(empty.at(now), **at_the_end) == ([f"{told} next runs"] if orders else [])
+        told = (
+            f"{LEFT}: since 2024-03-04 15:00 UTC: {orders}. The engine did not end them, and works them when it next "
+            "runs; `pysys command run delete_order` takes one off its stack"
+        )
+        assert left_over(empty.at(now), **at_the_end) == ([told] if orders else [])
         assert left_over(empty) == []  # where the stacks are never taken down
